@@ -1,0 +1,139 @@
+"""Bytes -> a file that is whole or absent: atomic writes, folder locks, hashes, failpoints (law 3).
+
+A file is written beside its target, synced, renamed over it, and its folder synced. SEGTRIAL_FAILPOINT
+("name", or "name:3" for the third passage) kills the process at a named moment; the kill harness sets it.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from segtrial.errors import RunError
+
+_passages: Counter[str] = Counter()
+
+
+def failpoint(name: str) -> None:
+    """Die by SIGKILL here if SEGTRIAL_FAILPOINT says so: the power cut that tests can aim."""
+    wanted, _, nth = os.environ.get("SEGTRIAL_FAILPOINT", "").partition(":")
+    if wanted == name:
+        _passages[name] += 1
+        if _passages[name] == int(nth or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that at any moment the old file or the new one is there, whole.
+
+    Raises RunError (with the path and the reason) if the folder cannot be written or the disk is full.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            failpoint("write.open")
+            file.write(data)
+            failpoint("write.before_sync")
+            file.flush()
+            os.fsync(file.fileno())
+        failpoint("write.after_sync")
+        os.replace(beside, path)
+        failpoint("write.after_rename")
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise RunError(
+            path, f"cannot be written ({error.strerror})", "Choose a folder with space and write access"
+        ) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log and sync it. A kill can leave half a line: see `complete_lines`."""
+    try:
+        with path.open("ab") as file:
+            failpoint("append.before")
+            file.write(line.encode())
+            file.flush()
+            failpoint("append.half")
+            file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        failpoint("append.after")
+    except OSError as error:
+        raise RunError(
+            path, f"cannot be written ({error.strerror})", "Choose a folder with space and write access"
+        ) from error
+
+
+def complete_lines(path: Path) -> list[str]:
+    """The lines of a log that were written to their end; a half last line is dropped."""
+    if not path.exists():
+        return []
+    return path.read_text().split("\n")[:-1]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut (a no-op where folders cannot be opened, as on Windows)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(data: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete what a killed `write_atomic` left in `folder` (call it under the folder's lock)."""
+    for leftover in folder.glob(".*.partial"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the system frees it however the process ends.
+
+    Raises RunError, naming the holder, if another process has it or if the folder cannot be written.
+    """
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise RunError(folder, f"cannot be used as a folder ({error.strerror})", "Choose another --out") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+            raise RunError(folder, f"in use by {holder}", "Wait for it, or choose another --out") from error
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
