@@ -1,0 +1,294 @@
+"""YAML, options and words in -> one frozen value that decides a run, and back.
+
+A recipe is data: plain YAML, no tags, no class paths, unknown keys refused with the nearest known one.
+Its hash names the run; what changes nothing about the result (workers, how often to save) is not in it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segtrial.errors import RecipeError, nearest
+from segtrial.files import sha256
+
+DEFAULT_MINUTES = 10.0
+BUDGETS = ("epochs", "steps", "minutes")
+UNHASHED = ("data", "workers", "checkpoint_seconds", "progress_steps")
+"""Fields that do not decide the result. `data` is a place; what lies there is named by the manifest hash."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Split(_Part):
+    """Which samples are for training and which for validation."""
+
+    val_groups: tuple[str, ...] = ()
+    """Groups of the train part that become the val part instead of the layout's own."""
+    val_share: float = Field(0.2, gt=0, lt=1)
+    """Share of the groups held out where the layout has no val part."""
+
+
+class Phase(_Part):
+    """A stretch of the budget at one resolution."""
+
+    share: float = Field(gt=0, le=1)
+    """Part of the budget, in the budget's own unit (time, epochs or steps)."""
+    batch: int = Field(ge=1)
+    """Images per step, over all ranks."""
+    crop: float = Field(gt=0, le=4)
+    """Crop sides as a fraction of the median training image's sides."""
+    scale: tuple[float, float]
+    """Range of the zoom drawn for each image; 1 is the image's own resolution."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Phase":
+        if not 0 < self.scale[0] <= self.scale[1] <= 16:
+            raise ValueError(f"scale {list(self.scale)} must rise and lie in (0, 16]")
+        return self
+
+
+class Optimizer(_Part):
+    """Named optimizer; None means the optimizer's own default (see `segtrial.optimizers`)."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "muon"
+    lr: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    momentum: float | None = Field(None, ge=0, lt=1)
+
+
+class Schedule(_Part):
+    """Learning rate as a factor of progress."""
+
+    name: Literal["constant", "step", "poly", "cosine"] = "cosine"
+    warmup: float = Field(0.08, ge=0, lt=1)
+    """Share of the steps in which the rate rises linearly from 0."""
+
+
+class Augment(_Part):
+    """What is drawn for each training image besides the zoom of its phase."""
+
+    flip_horizontal: float = Field(0.5, ge=0, le=1)
+    """Probability."""
+    flip_vertical: float = Field(0.0, ge=0, le=1)
+    """Probability."""
+    rotate: float = Field(0.0, ge=0, le=180)
+    """Degrees to either side."""
+    shift: float = Field(0.0, ge=0, le=1)
+    """Fraction of the crop by which it may leave the image."""
+    brightness: float = Field(0.25, ge=0, le=1)
+    """Largest relative change."""
+    contrast: float = Field(0.25, ge=0, le=1)
+    """Largest relative change."""
+    color: float = Field(0.1, ge=0, le=1)
+    """Largest relative change of each channel by itself."""
+
+
+class Loss(_Part):
+    """What is lowered."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    class_weights: Literal["none", "inverse_sqrt", "median_frequency"] = "inverse_sqrt"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    auxiliary: float = Field(0.4, ge=0)
+    """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
+
+
+class Recipe(_Part):
+    """Everything that decides a run."""
+
+    model: str = "compact"
+    """NAME or NAME:option=value,option=value; `segtrial models` lists them."""
+    data: str = "toytown"
+    """A folder, a data.yaml, or toytown."""
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    """The budget: exactly one of epochs, steps and minutes."""
+    seed: int = Field(0, ge=0, lt=2**53)
+    split: Split = Split()
+    phases: tuple[Phase, ...] = (
+        Phase(share=0.45, batch=16, crop=0.5, scale=(0.48, 0.75)),
+        Phase(share=0.35, batch=8, crop=0.7, scale=(0.65, 1.1)),
+        Phase(share=0.20, batch=6, crop=0.9, scale=(0.85, 1.25)),
+    )
+    """Low resolution first, then larger crops (PERFORMANCE: benchmarks/phases)."""
+    crop_pixels: int = Field(160_000, ge=1024)
+    """No crop is larger than this many pixels, whatever the images' size."""
+    augment: Augment = Augment()
+    loss: Loss = Loss()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    clip: float | None = Field(None, gt=0)
+    """Largest gradient norm; None leaves gradients alone."""
+    accumulate: int = Field(1, ge=1)
+    """Pieces that a batch is cut into where it does not fit the memory at once."""
+    ema: float = Field(0.99, ge=0, lt=1)
+    """Decay of the running mean of the weights; 0 turns it off."""
+    keep: Literal["ema", "last", "best"] = "ema"
+    """Which weights become the model: the last running mean, the last, or the best at an evaluation on val."""
+    evaluations: int = Field(4, ge=1)
+    """How often val is scored, evenly over the run; the last one is the result."""
+    patience: int | None = Field(None, ge=1)
+    """Stop early after this many evaluations without a better val miou_dataset."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of each rank; None takes the cores there are. Written into the plan: the bits depend on it."""
+    deterministic: bool = False
+    """On a GPU, use only kernels that repeat bit for bit (on CPU they always do)."""
+    sync_batchnorm: bool = False
+    """Let batch normalisation see the whole batch of all ranks (GPU only)."""
+    workers: int = Field(0, ge=0, le=64)
+    """Processes that prepare batches; 0 prepares them in the loop. The bits do not depend on it."""
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    """How often the state is saved; 0 saves after each step."""
+    progress_steps: int = Field(20, ge=1)
+    """Steps between two lines of the metrics log."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are given together; keep one")
+        if abs(sum(phase.share for phase in self.phases) - 1) > 1e-6:
+            raise ValueError(f"the shares of phases add up to {sum(p.share for p in self.phases):g}, not 1")
+        if self.keep == "ema" and self.ema == 0:
+            raise ValueError("keep=ema needs ema > 0; use keep=last")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """64 hexadecimal digits that name everything that decides the run, apart from the data."""
+        fields = self.model_dump(mode="json", exclude=set(UNHASHED))
+        return sha256(json.dumps(fields, sort_keys=True).encode())
+
+    def to_yaml(self) -> str:
+        """YAML that `from_tree(parse_yaml(...))` reads back to an equal recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
+    """A validated recipe from nested plain values; a run without a budget gets DEFAULT_MINUTES.
+
+    Raises RecipeError with the dotted key, the value and the nearest known key.
+    """
+    filled = dict(tree)
+    if all(filled.get(name) is None for name in BUDGETS):
+        filled["minutes"] = DEFAULT_MINUTES
+    try:
+        return Recipe.model_validate_json(json.dumps(filled))
+    except ValidationError as error:
+        raise _explained(error, place) from error
+    except TypeError as error:
+        raise RecipeError(place, str(error), "Use plain text, numbers, lists and mappings") from error
+
+
+def override(tree: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`tree` with `dotted.key=value` settings applied; the values are YAML (lists as [a, b])."""
+    result = json.loads(json.dumps(tree))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"--set {setting}", "no key=value", "Write --set optimizer.lr=0.01")
+        _assign(result, key.strip(), parse_yaml(text, f"--set {setting}"))
+    return result
+
+
+def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
+    if key in BUDGETS:  # one budget replaces another
+        for name in BUDGETS:
+            tree.pop(name, None)
+    *path, last = key.split(".")
+    for name in path:
+        child = tree.setdefault(name, {})
+        if not isinstance(child, dict):
+            raise RecipeError(
+                f"--set {key}", f"{name} holds {child!r}, which has no parts", "See `segtrial train --help`"
+            )
+        tree = child
+    tree[last] = value
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tree of a recipe file. Raises RecipeError if it is not there, not YAML, or not a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(path, f"cannot be read ({error})", "Give a YAML file") from error
+    tree = parse_yaml(text, str(path))
+    if not isinstance(tree, dict):
+        raise RecipeError(path, f"holds {type(tree).__name__}, not a mapping", "Write lines such as `model: unet`")
+    return tree
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Plain YAML -> plain values. Tags, aliases, repeated keys and anything above 1 MB are refused."""
+    if len(text) > 1_000_000:
+        raise RecipeError(place, f"{len(text)} characters", "A recipe has at most a million")
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except yaml.YAMLError as error:
+        raise RecipeError(place, f"not plain YAML ({' '.join(str(error).split())})", "Correct that line") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"alias *{self.peek_event().anchor}"
+            )  # aliases multiply: a short file could fill the memory
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: repeated key {', '.join(repeated)}")
+        return super().construct_mapping(node, deep)
+
+
+def _explained(error: ValidationError, place: str) -> RecipeError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"][:-1])
+        hint = f"{nearest(str(first['loc'][-1]), known)}Known here: {', '.join(known)}"
+        return RecipeError(place, f"unknown key {key!r}", hint)
+    if not key:
+        return RecipeError(place, first["msg"].removeprefix("Value error, "), "Change one of them")
+    return RecipeError(
+        place, f"{key}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}", "Correct the value"
+    )
+
+
+def _fields_at(path: tuple[int | str, ...]) -> list[str]:
+    parts: dict[str, type[_Part]] = {
+        "split": Split,
+        "phases": Phase,
+        "augment": Augment,
+        "loss": Loss,
+        "optimizer": Optimizer,
+        "schedule": Schedule,
+    }
+    return list((parts[str(path[0])] if path else Recipe).model_fields)
+
+
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """`key: old -> new` for each field that decides the run and differs."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = [key for key in {**before, **after} if key.split(".")[0] not in UNHASHED]
+    return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
