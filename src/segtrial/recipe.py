@@ -5,6 +5,7 @@ Its hash names the run; what changes nothing about the result (workers, how ofte
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -252,6 +253,21 @@ class _PlainLoader(yaml.SafeLoader):
         if repeated:
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: repeated key {', '.join(repeated)}")
         return super().construct_mapping(node, deep)
+
+
+def _only(tag: str, pattern: str, first: str) -> None:
+    resolvers = _PlainLoader.yaml_implicit_resolvers
+    _PlainLoader.yaml_implicit_resolvers = {
+        letter: [entry for entry in entries if entry[0] != tag] for letter, entries in resolvers.items()
+    }
+    _PlainLoader.add_implicit_resolver(tag, re.compile(pattern), list(first))
+
+
+# YAML 1.1 reads 1e-3 as text and `no` as false; people mean a number and a word.
+_only(
+    "tag:yaml.org,2002:float", r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$", "-+.0123456789"
+)
+_only("tag:yaml.org,2002:bool", r"^(true|false)$", "tf")
 
 
 def _explained(error: ValidationError, place: str) -> RecipeError:
