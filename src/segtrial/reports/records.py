@@ -1,0 +1,190 @@
+"""A RUN folder's files in, one frozen record out: the only place where reports open a run.
+
+A record of an unfinished run is a record too: what is not there yet is None or empty. What is there but
+damaged raises RunError, which names the file and says what to do.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Int64
+
+from segtrial.classes import Classes
+from segtrial.errors import RunError
+from segtrial.files import complete_lines
+from segtrial.recipe import parse_yaml
+
+Json = Mapping[str, Any]
+
+CONTINUE = "Run the training command again to write it anew, or restore the file"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image of the evaluated part with its target and answer: label PNGs of class indices.
+
+    `miou` is the image's own mIoU, None where no class of it counts; `rank` says why it is shown.
+    """
+
+    key: str
+    group: str
+    rank: str
+    miou: float | None
+    image: Path
+    truth: Path
+    answer: Path
+    confidence: Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run folder says.
+
+    `confusion` is the sum over the images of the evaluated part: rows are the truth, columns the answer.
+    """
+
+    folder: Path
+    recipe: Json
+    recipe_text: str
+    plan: Json
+    classes: Classes
+    environment: Json
+    train: tuple[Json, ...]
+    val: tuple[Json, ...]
+    timing: tuple[Json, ...]
+    evaluation: Json | None
+    confusion: Int64[np.ndarray, "k k"] | None
+    examples: tuple[Example, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's own name: what a command run beside it would call it."""
+        return self.folder.resolve().name
+
+    @property
+    def split(self) -> str:
+        """The part that was evaluated, or that will be."""
+        return "val" if self.evaluation is None else str(self.evaluation["split"])
+
+    @property
+    def last_step(self) -> int:
+        """The last step that the metrics log knows; 0 before the first."""
+        return max((line["step"] for line in self.train + self.val), default=0)
+
+
+def read(folder: Path) -> Run:
+    """Read a run folder. Raises RunError if it is none, or if a file of it is damaged."""
+    recipe_text = _recipe_text(folder)
+    plan = _required_object(folder / "plan.json")
+    metrics = _log(folder / "metrics.jsonl", ("step", "split"))
+    classes = Classes.from_json(plan.get("classes", {}))
+    evaluation = _optional_object(folder / "evaluation.json", ("scores", "intervals", "per_class", "definitions", "split"))
+    split = "val" if evaluation is None else evaluation["split"]
+    return Run(
+        folder=folder,
+        recipe=_recipe(folder / "recipe.yaml", recipe_text),
+        recipe_text=recipe_text,
+        plan=plan,
+        classes=classes,
+        environment=_optional_object(folder / "environment.json") or {},
+        train=_latest(metrics, "train"),
+        val=_latest(metrics, "val"),
+        timing=_log(folder / "timing.jsonl", ("step", "seconds")),
+        evaluation=evaluation,
+        confusion=_confusion(folder / "counts" / f"{split}.npz", len(classes)),
+        examples=_examples(folder / "examples" / split),
+    )
+
+
+def _recipe_text(folder: Path) -> str:
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise RunError(folder, "not a run folder (no recipe.yaml in it)", "Name the folder given to train as --out")
+    return path.read_text(encoding="utf-8")
+
+
+def _recipe(path: Path, text: str) -> Json:
+    return _checked(parse_yaml(text, str(path)), ("model", "data"), path)
+
+
+def _object(path: Path, fields: tuple[str, ...]) -> Json:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(path, f"not JSON ({error})", CONTINUE) from error
+    return _checked(value, fields, path)
+
+
+def _checked(value: Any, fields: tuple[str, ...], place: Path | str) -> Json:
+    missing = [field for field in fields if not isinstance(value, dict) or field not in value]
+    if missing or not isinstance(value, dict):
+        raise RunError(place, f"lacks {', '.join(missing) or 'its fields'}", CONTINUE)
+    return value
+
+
+def _required_object(path: Path) -> Json:
+    if not path.is_file():
+        raise RunError(path, "not there: the run was stopped before its first step", "Start the training command again")
+    return _object(path, ("steps", "phases", "classes", "model"))
+
+
+def _optional_object(path: Path, fields: tuple[str, ...] = ()) -> Json | None:
+    return _object(path, fields) if path.is_file() else None
+
+
+def _log(path: Path, fields: tuple[str, ...]) -> tuple[Json, ...]:
+    """The lines of a log; a half last line, which a kill leaves, is none."""
+    return tuple(_line(path, number, text, fields) for number, text in enumerate(complete_lines(path), 1))
+
+
+def _line(path: Path, number: int, text: str, fields: tuple[str, ...]) -> Json:
+    place = f"{path}, line {number}"
+    try:
+        return _checked(json.loads(text), fields, place)
+    except ValueError as error:
+        raise RunError(place, f"not JSON ({error})", CONTINUE) from error
+
+
+def _latest(metrics: tuple[Json, ...], split: str) -> tuple[Json, ...]:
+    """The lines of one split in step order; of a step written twice (before and after a kill) the later one."""
+    by_step = {line["step"]: line for line in metrics if line["split"] == split}
+    return tuple(by_step[step] for step in sorted(by_step))
+
+
+def _confusion(path: Path, num_classes: int) -> Int64[np.ndarray, "k k"] | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            counts = arrays["counts"]
+    except (ValueError, KeyError, OSError, BadZipFile, EOFError) as error:
+        raise RunError(path, f"not the counts of a run ({error})", CONTINUE) from error
+    if counts.dtype != np.int64 or counts.ndim != 3 or counts.shape[1:] != (num_classes, num_classes):
+        found = f"counts are {counts.dtype} of shape {counts.shape} for {num_classes} classes"
+        raise RunError(path, found, CONTINUE)
+    return counts.sum(axis=0)
+
+
+def _examples(folder: Path) -> tuple[Example, ...]:
+    index = _optional_object(folder / "index.json", ("images",))
+    return () if index is None else tuple(_example(folder, entry) for entry in index["images"])
+
+
+def _example(folder: Path, entry: Any) -> Example:
+    place = folder / "index.json"
+    files = ("image", "truth", "answer", "confidence")
+    checked = _checked(entry, ("key", "group", "rank", "miou_image", *files), place)
+    for field in files:
+        name = str(checked[field])
+        if Path(name).name != name:  # an index may come from a stranger: it names files beside itself only
+            raise RunError(place, f"names {name!r}, which is outside its folder", CONTINUE)
+        if not (folder / name).is_file():
+            raise RunError(folder / name, "named by index.json but not there", CONTINUE)
+    image, truth, answer, confidence = (folder / str(checked[field]) for field in files)
+    score = None if checked["miou_image"] is None else float(checked["miou_image"])
+    return Example(str(checked["key"]), str(checked["group"]), str(checked["rank"]), score, image, truth, answer, confidence)

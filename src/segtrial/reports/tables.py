@@ -1,0 +1,66 @@
+"""An evaluation in, lines for a terminal out: tables where a person watches, plain text where a program reads."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from segtrial.reports import wording
+
+Rows = Sequence[Sequence[str]]
+
+SCORE_HEAD = ("score", "value", "95 % interval", "what it is")
+CLASS_HEAD = ("class", "IoU", "Dice", "precision", "recall", "pixels")
+
+
+def show(evaluation: Mapping[str, Any], console: Console) -> None:
+    """Print the scores with their intervals, then the classes."""
+    scores, classes = score_rows(evaluation), class_rows(evaluation)
+    title = f"{evaluation['split']}: {wording.count(evaluation['n_images'])} images"
+    for head, rows, numbers in ((SCORE_HEAD, scores, (1,)), (CLASS_HEAD, classes, (1, 2, 3, 4, 5))):
+        if console.is_terminal:
+            console.print(_table(title, head, rows, numbers))
+        else:
+            console.print(*plain_lines(head, rows), sep="\n", markup=False, highlight=False, soft_wrap=True)
+        title = None
+
+
+def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Name, value, interval (or why there is none) and definition of each score."""
+    return [
+        (
+            name,
+            wording.score(value),
+            wording.interval_or_reason(evaluation["intervals"], name),
+            wording.plain(evaluation["definitions"][name]),
+        )
+        for name, value in evaluation["scores"].items()
+    ]
+
+
+def class_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Name and scores of each class, in class order; what is undefined is a dash."""
+    fields = ("iou", "dice", "precision", "recall")
+    return [
+        (wording.plain(row["name"]), *(wording.score(row[field]) for field in fields), wording.count(row["support"]))
+        for row in evaluation["per_class"]
+    ]
+
+
+def plain_lines(head: Sequence[str], rows: Rows) -> list[str]:
+    """Columns padded with blanks, two between them: the same text on every system."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows)]
+    return ["  ".join(row).rstrip() for row in padded]
+
+
+def _table(title: str | None, head: Sequence[str], rows: Rows, numbers: Sequence[int]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column, name in enumerate(head):
+        table.add_column(name, justify="right" if column in numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: a class called [red] is a name, not markup
+    return table

@@ -1,0 +1,62 @@
+"""Numbers in, words for people out: the same rounding on a page and in a terminal.
+
+Scores are shares from 0 to 1 and have three decimals. What is undefined is a dash, never 0.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+DASH = "–"
+
+
+def score(value: float | int | None) -> str:
+    """0.6123 -> "0.612"; None -> a dash."""
+    return DASH if value is None else f"{value:.3f}"
+
+
+def percent(share: float | int | None) -> str:
+    """0.123 -> "12.3 %"; a share too small to show is "< 0.1 %", so that only nothing reads 0 %."""
+    if share is None:
+        return DASH
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %" if share else "0 %"
+
+
+def count(number: float | int | None) -> str:
+    """1234567 -> "1,234,567"."""
+    return DASH if number is None else f"{number:,.0f}"
+
+
+def short_count(number: float | int) -> str:
+    """1234567 -> "1.23 M": three digits."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {letter}"
+    return f"{number:.3g}"
+
+
+def duration(seconds: float | int | None) -> str:
+    """75.2 -> "1 min 15 s"; the two largest units, seconds with a decimal below ten."""
+    if seconds is None:
+        return DASH
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def interval(entry: Mapping[str, Any] | None) -> str:
+    """The interval of a score, or a dash where there is none."""
+    if entry is None or entry.get("low") is None:
+        return DASH
+    return f"{score(entry['low'])} to {score(entry['high'])}"
+
+
+def plain(text: object) -> str:
+    """One printable line: a name from somebody's data cannot move a terminal's cursor or break a table."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
