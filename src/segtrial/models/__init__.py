@@ -1,0 +1,88 @@
+"""A name and options -> a network: every file here without a leading underscore is one architecture.
+
+Its docstring opens with a caption, then the paper and its URL, then what differs from the paper. Its one promise is
+
+    build(num_classes: int, in_channels: int = 3, *, option: type = default, ...) -> nn.Module
+
+whose module has `multiple` (input h and w are multiples of it) and maps a normalised float `b c h w` to a tuple of
+score maps `b k h w`: the main one first, auxiliary ones after it in train mode.
+"""
+
+from importlib import import_module
+from inspect import cleandoc
+from pkgutil import iter_modules
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from segtrial.errors import RecipeError, UnknownName
+from segtrial.models._options import Option, Value, check, options_of
+from segtrial.shapes import MOST_CLASSES
+
+
+def names() -> list[str]:
+    """Every architecture, in alphabetical order."""
+    return sorted(found.name for found in iter_modules(__path__) if not found.name.startswith("_"))
+
+
+def options(name: str) -> dict[str, Option]:
+    """What may be chosen for the architecture `name`. Raises UnknownName."""
+    return options_of(_file(name).build)
+
+
+def parse(spec: str) -> tuple[str, dict[str, Value]]:
+    """ "unet:encoder=resnet34,skips=false" -> ("unet", {"encoder": "resnet34", "skips": False}).
+
+    Raises UnknownName for a wrong model or option, RecipeError for a wrong value; each names what there is.
+    """
+    name, _, rest = spec.partition(":")
+    name = name.strip()
+    known = options(name)
+    chosen: dict[str, Value] = {}
+    for part in filter(str.strip, rest.split(",")):
+        option, equals, text = part.partition("=")
+        option = option.strip()
+        if not equals or option in chosen:
+            found = "given twice" if equals else "no value"
+            raise RecipeError(f"model {spec!r}, option {option}", found, "Write name:option=value,option=value")
+        if option not in known:
+            raise UnknownName(f"option of model {name}", option, known)
+        chosen[option] = known[option].read(f"model {name}, option {option}", text)
+    return name, chosen
+
+
+def build(name: str, num_classes: int, in_channels: int = 3, **options: object) -> nn.Module:
+    """The network called `name`, not wrapped; `_init.initialise` gives it its first weights.
+
+    Raises UnknownName for a wrong model or option, RecipeError for a wrong value, or for values that contradict.
+    """
+    file = _file(name)
+    check(f"model {name}", options, options_of(file.build))
+    for word, value, most in (("classes", num_classes, MOST_CLASSES), ("channels", in_channels, 2**16)):
+        if not 1 <= value <= most:
+            raise RecipeError(f"model {name}", f"{value} {word}", f"Choose 1 to {most}")
+    return file.build(num_classes, in_channels, **options)
+
+
+def describe(name: str) -> dict[str, object]:
+    """An architecture, ready for JSON; `parameters` is their number at its defaults with 3 channels and 11 classes."""
+    paragraphs = cleandoc(_file(name).__doc__ or "").split("\n\n")
+    with torch.device("meta"):  # shapes only: counting costs no memory
+        network = build(name, num_classes=11)
+    return {
+        "name": name,
+        "caption": paragraphs[0],
+        "paper": " ".join(paragraphs[1].split()),
+        "options": [
+            {"name": key, "type": o.type.__name__, "default": o.default, "choices": list(o.choices)}
+            for key, o in options(name).items()
+        ],
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+
+
+def _file(name: str) -> ModuleType:
+    if name not in names():
+        raise UnknownName("model", name, names())
+    return import_module(f"{__name__}.{name}")

@@ -1,0 +1,54 @@
+"""(network, seed) -> the same network with its first weights: a pure function of (seed, parameter name) (law 1).
+
+Neither the order of construction nor torch's global generator matters. Two architectures that share a part under
+one name start that part alike, so a comparison with one seed is paired in its weights too.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from segtrial.models._blocks import ScoreConv, ZeroScaleNorm
+from segtrial.randomness import torch_generator
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Overwrite every parameter and every running statistic of `network` (the core, not the wrapper around it).
+
+    Convolutions and linear maps: normal, variance 2 / fan out (He et al., 2015, equation 14, for ReLU).
+    ScoreConv: normal, variance 1 / fan in. Biases: 0. Norms: scale 1 (ZeroScaleNorm 0), shift 0, mean 0, variance 1.
+
+    Raises TypeError for a parameter of a layer that has no rule here.
+    """
+    for place, module in network.named_modules():
+        for name, parameter in module.named_parameters(prefix=place, recurse=False):
+            _fill(parameter, module, name, seed)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+
+
+@torch.no_grad()
+def _fill(parameter: Tensor, module: nn.Module, name: str, seed: int) -> None:
+    if isinstance(module, _NORMS):
+        scale = 0.0 if isinstance(module, ZeroScaleNorm) else 1.0
+        parameter.fill_(scale if name.endswith("weight") else 0.0)
+    elif name.endswith("bias"):
+        parameter.zero_()
+    else:
+        # Drawn on the CPU in float32, whatever the network lives on: the same numbers everywhere.
+        drawn = torch.randn(parameter.shape, generator=torch_generator(seed, "init", name))
+        parameter.copy_(drawn * _variance(module, name) ** 0.5)
+
+
+def _variance(module: nn.Module, name: str) -> float:
+    match module:
+        case ScoreConv():
+            return 1 / module.weight[0].numel()
+        case nn.Conv2d():
+            return 2 / (module.weight[:, 0].numel() / module.groups)
+        case nn.ConvTranspose2d():
+            return 2 / module.weight[0].numel()  # its weights are in x out x kernel
+        case nn.Linear():
+            return 2 / module.out_features
+    raise TypeError(f"{name}: {type(module).__name__} has no first weights. Add a rule to {__name__}")

@@ -1,0 +1,86 @@
+"""Images of any size, as they are on disk -> scores of the same size: the one wrapper of law 5.
+
+uint8 or float images  ->  pad  ->  normalise  ->  core  ->  crop  ->  float32 scores
+"""
+
+import torch
+from jaxtyping import Float, Float32, Shaped, UInt8
+from torch import Tensor, nn
+
+from segtrial.errors import ImageError
+
+
+class Whole(nn.Module):
+    """A core (an architecture's network) with everything around it that training, export and serving must share.
+
+    `mean` and `std`, one value a channel, describe images in [0, 1]; they are part of the state dict.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, core: nn.Module, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]):
+        super().__init__()
+        self.core = core
+        self.register_buffer("mean", mean.detach().clone().float())
+        self.register_buffer("std", std.detach().clone().float())
+
+    def forward(self, images: Shaped[Tensor, "..."]) -> Float32[Tensor, "b k h w"]:
+        """The main scores, before softmax, of images `b c h w`: uint8 (0 to 255), or floating point in [0, 1].
+
+        Raises ImageError if `images` has another rank, another number of channels, another kind of numbers, or
+        no pixels. Double precision is rounded to float32. That floats lie in [0, 1] is the caller's promise: looking
+        would stop a GPU.
+        """
+        return self.forward_all(images)[0]
+
+    def forward_all(self, images: Shaped[Tensor, "..."]) -> tuple[Float32[Tensor, "b k h w"], ...]:
+        """All scores, main first; auxiliary ones follow in train mode, for architectures that have them."""
+        _check(images, self.mean.numel())  # before any annotation does, for a message with the fix
+        height, width = images.shape[-2:]
+        scores = self.core(self._prepared(images))
+        return tuple(each[..., :height, :width].float() for each in scores)
+
+    def _prepared(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Float32[Tensor, "b c H W"]:
+        """Padded at the bottom and on the right, then normalised, channels last."""
+        padded = pad(images, self.core.multiple)  # pyright: ignore[reportArgumentType]
+        range_ = 255.0 if images.dtype == torch.uint8 else 1.0
+        values = padded.to(torch.float32, memory_format=torch.channels_last) / range_
+        return (values - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+
+
+def pad(images: Shaped[Tensor, "b c h w"], multiple: int) -> Shaped[Tensor, "b c H W"]:
+    """Grow `images` at the bottom and on the right to the next multiples of `multiple`.
+
+    Along each axis the image is mirrored (its last row is not repeated) where it is longer than what is missing;
+    otherwise its last row or column is repeated. The top left pixel stays where it is, so cropping back is `[:h, :w]`.
+    """
+    for axis in (2, 3):
+        size = images.shape[axis]
+        missing = -size % multiple
+        if missing:
+            images = images.index_select(axis, _sources(size, missing, images.device))
+    return images
+
+
+def _sources(size: int, missing: int, device: torch.device) -> Tensor:
+    """For each place of the grown axis, the place it is copied from."""
+    places = torch.arange(size + missing, device=device)
+    last = size - 1
+    return last - (places - last).abs() if missing < size else places.clamp(max=last)
+
+
+def _check(images: Tensor, channels: int) -> None:
+    shape = tuple(images.shape)
+    if images.ndim != 4:
+        raise ImageError("image batch", f"shape {shape}", "Pass b c h w; for one image c h w, add images[None]")
+    if shape[1] != channels:
+        hint = " (it looks like b h w c: permute it)" if shape[3] == channels else ""
+        found = f"{shape[1]} channels in shape {shape}{hint}, but the network was made for {channels}"
+        raise ImageError(
+            "image batch", found, f"Convert the images to {channels} channels, or train a network on these"
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ImageError("image batch", f"numbers of type {images.dtype}", "Pass uint8 (0 to 255), or float in [0, 1]")
+    if 0 in shape:
+        raise ImageError("image batch", f"shape {shape}", "Pass at least one image of at least one pixel")
