@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def world() -> int:
@@ -71,3 +71,30 @@ def wait_for_all() -> None:
     """Return when every rank has come here."""
     if world() > 1:
         dist.barrier()
+
+
+def is_first_launched() -> bool:
+    """Whether this process is the one that speaks, known before the ranks have joined."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def largest(number: int, device: torch.device) -> int:
+    """The largest of the ranks' whole numbers."""
+    value = torch.tensor(number, dtype=torch.int64, device=device)
+    if world() > 1:
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+    return int(value)
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give every rank rank 0's buffers (running statistics are each rank's own while it trains)."""
+    if world() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def broadcast(value: Tensor, device: torch.device) -> Tensor:
+    """Rank 0's tensor, on every rank; elsewhere `value` has its shape and type and is not read."""
+    held = value.to(device).contiguous()
+    dist.broadcast(held, 0)
+    return held

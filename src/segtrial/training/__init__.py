@@ -1,0 +1,91 @@
+"""Recipe + folder -> a finished run: the whole journey of one training, top to bottom.
+
+    open data -> plan -> learner -> loop of steps -> evaluation -> model file, counts, examples
+
+Run again on the same folder it continues where the last saved state was, and ends with the same bits.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from segtrial import hardware, ranks
+from segtrial.data import SplitOptions, open_dataset
+from segtrial.data.cache import Store, open_store
+from segtrial.errors import RunError
+from segtrial.recipe import Recipe
+from segtrial.signals import StopRequest, listening
+from segtrial.training.finish import finish
+from segtrial.training.folder import RunFolder, opened
+from segtrial.training.learner import Learner
+from segtrial.training.loop import run_steps
+from segtrial.training.plan import Plan
+from segtrial.training.planning import check_parts, make_plan, manifest
+from segtrial.training.watch import Silent, Watch
+
+__all__ = ["Silent", "Watch", "train"]
+
+
+def train(recipe: Recipe, out: Path, watch: Watch | None = None) -> Path:
+    """Train by `recipe` into the run folder `out`, or continue what was begun there; returns `out`.
+
+    Raises UserError before training for bad data, a taken folder or a missing device, and Interrupted once the
+    state is saved when SIGINT or SIGTERM comes. Under torchrun, every rank calls this with the same recipe.
+    """
+    watch = watch if watch is not None and ranks.is_first_launched() else Silent()
+    device = hardware.pick_device(_device_name(recipe))
+    hardware.keep_memory()
+    with ranks.joined(device), listening() as stop, opened(out) if ranks.rank() == 0 else nullcontext() as folder:
+        if not ranks.from_first(folder.finished if folder else None, device):
+            _train(recipe, folder, device, watch, stop)
+        elif folder:
+            folder.plan(recipe)  # another recipe is refused even here
+            watch.note(f"{out} is finished; nothing to do.")
+    return out
+
+
+def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch: Watch, stop: StopRequest) -> None:
+    found = Plan.model_validate(tree) if (tree := _shared_plan(folder, recipe, device)) else None
+    torch.set_num_threads(found.threads if found else recipe.threads or hardware.threads())
+    dataset = open_dataset(recipe.data, SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0))
+    check_parts(dataset)
+    if found is None:
+        for note in dataset.notes:
+            watch.note(note)
+    stores = {part: _store(dataset, part, watch, stop) for part in ("train", "val")}
+    plan = found or make_plan(recipe, dataset, stores, device, watch, stop)
+    _require_same_data(plan, stores)
+    if folder and found is None:
+        folder.start(plan, recipe)
+    elif folder:
+        folder.describe(recipe)
+        watch.note(f"Continues the run in {folder.path}.")
+    torch.use_deterministic_algorithms(recipe.deterministic)
+    learner = Learner(recipe, plan, device)
+    progress, best = run_steps(learner, stores, folder, watch, stop)
+    finish(learner, dataset, stores["val"], folder, progress, best, watch, stop)
+
+
+def _store(dataset, part: str, watch: Watch, stop: StopRequest) -> Store:
+    def progress(done: int, total: int) -> None:
+        stop.raise_if_asked()
+        watch.bar(done, total, f"decoding {part}")
+
+    return open_store(dataset, part, progress=progress)
+
+
+def _shared_plan(folder: RunFolder | None, recipe: Recipe, device: torch.device) -> dict | None:
+    plan = folder.plan(recipe) if folder else None
+    return ranks.from_first(plan.to_json() if plan else None, device)
+
+
+def _require_same_data(plan: Plan, stores: dict[str, Store]) -> None:
+    if plan.manifest != manifest(stores):
+        found = "the data set changed since this run began"
+        raise RunError(plan.recipe.get("data", "data"), found, "Restore it, or train into a new --out")
+
+
+def _device_name(recipe: Recipe) -> str:
+    several = ranks.launched() > 1 and torch.cuda.is_available() and recipe.device in ("auto", "cuda")
+    return f"cuda:{ranks.local_rank()}" if several else recipe.device

@@ -1,0 +1,128 @@
+"""A trained learner -> what a run leaves: val line, model file, counts, examples, and last the evaluation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segtrial import __version__, modelfile, ranks
+from segtrial.data.cache import Store
+from segtrial.data.sample import Dataset
+from segtrial.drawing import image_png, label_png
+from segtrial.evaluation import Counts, evaluate, result_json, save_counts
+from segtrial.files import failpoint, write_atomic, write_json
+from segtrial.models._whole import Whole
+from segtrial.prediction import answer
+from segtrial.scores import image_miou, summary
+from segtrial.signals import StopRequest
+from segtrial.training.folder import LAST_WRITTEN, RunFolder
+from segtrial.training.learner import Learner
+from segtrial.training.plan import Plan
+from segtrial.training.state import Progress
+from segtrial.training.watch import Watch
+
+EXAMPLES = 4
+"""Images shown from each end of the ranking, and from its middle."""
+
+
+def finish(
+    learner: Learner,
+    dataset: Dataset,
+    val: Store,
+    folder: RunFolder | None,
+    progress: Progress,
+    best: dict[str, Tensor],
+    watch: Watch,
+    stop: StopRequest,
+) -> None:
+    """Score the kept weights on val and write everything. Killed here, a run does this again from its last state."""
+    network = learner.kept()
+    ranks.share_buffers(network)
+    result = _score(network, learner, val, watch, stop)
+    scores = {"loss": result.mean_loss(), **summary(result.counts)}
+    if learner.recipe.keep == "best" and not progress.improved(scores["miou_dataset"]) and best:
+        network.load_state_dict(best)
+        result = _score(network, learner, val, watch, stop)
+    if folder is None:
+        return
+    epoch = round(_images(learner) / max(1, learner.plan.parts["train"]), 4)
+    folder.log({"step": learner.steps_done, "epoch": epoch, "split": "val", **scores})
+    modelfile.save(folder.model, network, _header(learner, val))
+    failpoint("finish.after_model")
+    save_counts(folder.path / "counts" / "val.npz", result)
+    _write_examples(folder, network, learner.plan, val, result, learner.device)
+    failpoint("finish.before_evaluation")
+    write_json(folder.path / LAST_WRITTEN, {**result_json(result, dataset.classes), "split": "val"})
+
+
+def _score(network: Whole, learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> Counts:
+    return evaluate(
+        network,
+        val,
+        learner.plan.class_table(),
+        device=learner.device,
+        precision=getattr(torch, learner.plan.precision),
+        progress=lambda done, total: watch.bar(done, total, "evaluating"),
+        check=stop.raise_if_asked if ranks.world() == 1 else None,
+    )
+
+
+def _images(learner: Learner) -> int:
+    return sum(phase.batch * phase.steps for phase in learner.plan.phases)
+
+
+def _header(learner: Learner, val: Store) -> modelfile.Header:
+    plan, recipe = learner.plan, learner.recipe
+    heights, widths = zip(*val.sizes, strict=True)
+    return modelfile.Header(
+        architecture=plan.model["name"],
+        options=plan.model["options"],
+        classes=plan.classes,
+        in_channels=plan.in_channels,
+        mean=plan.mean,
+        std=plan.std,
+        image_sizes={"smallest": (min(heights), min(widths)), "largest": (max(heights), max(widths))},
+        provenance={
+            "recipe_hash": recipe.hash,
+            "manifest": plan.manifest,
+            "steps": learner.steps_done,
+            "seed": recipe.seed,
+            "segtrial": __version__,
+        },
+    )
+
+
+def _write_examples(
+    folder: RunFolder, network: Whole, plan: Plan, val: Store, result: Counts, device: torch.device
+) -> None:
+    """Image, truth, answer and confidence of the worst, middle and best val images, as PNG files."""
+    place = folder.path / "examples" / "val"
+    scores = image_miou(result.counts)
+    rows, position = [], {key: index for index, key in enumerate(val.keys)}
+    network = network.to(device).eval()
+    for number, (rank, row) in enumerate(_chosen(scores)):
+        sample = val[position[str(result.keys[row])]]
+        given = answer(network, sample.image)
+        classes = plan.class_table()
+        drawn = {
+            "image": image_png(sample.image),
+            "truth": label_png(sample.target, classes),
+            "answer": label_png(given.labels, classes),
+            "confidence": image_png(np.round(given.confidence * 255).astype(np.uint8)[None]),
+        }
+        names = {what: f"{number}.{what}.png" for what in drawn}
+        for what, data in drawn.items():
+            write_atomic(place / names[what], data)
+        rows.append({"key": sample.key, "group": sample.group, "miou_image": float(scores[row]), "rank": rank, **names})
+    write_json(place / "index.json", {"schema": 1, "images": rows})
+
+
+def _chosen(scores: np.ndarray) -> list[tuple[str, int]]:
+    """(rank word, row) of the images to show: both ends and the middle of those that have a score, none twice."""
+    order = [int(row) for row in np.argsort(scores, kind="stable") if np.isfinite(scores[row])]
+    middle = len(order) // 2
+    wanted = [("worst", order[:EXAMPLES]), ("best", order[::-1][:EXAMPLES]), ("middle", order[middle : middle + 2])]
+    shown: dict[int, str] = {}
+    for rank, rows in wanted:
+        for row in rows:
+            shown.setdefault(row, rank)
+    return [(rank, row) for row, rank in shown.items()]

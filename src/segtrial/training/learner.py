@@ -1,0 +1,148 @@
+"""Recipe + plan -> a network that learns from one batch at a time, and its running mean.
+
+A step's result does not depend on how the batch is cut: the loss is a sum over pixels divided by the weight of
+all counted pixels of all pieces and ranks, so accumulation and several ranks give the gradient of one big batch.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from segtrial import losses, models, optimizers, ranks
+from segtrial.counts import confusion
+from segtrial.data.batches import Batch
+from segtrial.models._init import initialise
+from segtrial.models._whole import Whole
+from segtrial.randomness import seed_network
+from segtrial.recipe import Recipe
+from segtrial.training.plan import Plan
+
+
+class Learner:
+    """A network, its optimizer and its running mean on one device; every rank has one."""
+
+    def __init__(self, recipe: Recipe, plan: Plan, device: torch.device):
+        self.recipe, self.plan, self.device = recipe, plan, device
+        self.network = new_network(recipe, plan).to(device, memory_format=torch.channels_last)
+        if recipe.sync_batchnorm and device.type == "cuda" and ranks.world() > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.shadow = copy.deepcopy(self.network).eval().requires_grad_(False)
+        wish = recipe.optimizer
+        self.optimizer = optimizers.build(
+            wish.name, self.network, lr=wish.lr, weight_decay=wish.weight_decay, momentum=wish.momentum
+        )
+        self.class_weights = torch.tensor(plan.class_weights, device=device)
+        self.steps_done = 0
+        outputs = _AllOutputs(self.network)
+        self._forward = DistributedDataParallel(outputs) if ranks.world() > 1 else outputs
+
+    def step(self, batch: Batch) -> Float[Tensor, ""]:
+        """Learn from this rank's part of one batch; returns the loss of the whole batch, before the update."""
+        self.network.train()
+        seed_network(self.recipe.seed, self.steps_done, ranks.rank())
+        self._set_learning_rate()
+        images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        targets = batch.targets.to(self.device, non_blocking=True)
+        loss = self._gradients(images, targets)
+        if self.recipe.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps_done += 1
+        self._follow()
+        return loss
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Confusion counts `b k k` of this rank's part of a batch, by the weights as they are."""
+        self.network.eval()
+        images = batch.images.to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode(), self.autocast():
+            logits = self.network(images)
+        return confusion(logits.argmax(1), batch.targets.to(self.device), len(self.plan.class_weights))
+
+    def kept(self) -> Whole:
+        """The network that an evaluation scores: the running mean, or the weights as they are."""
+        return self.shadow if self.recipe.ema > 0 and self.recipe.keep != "last" else self.network
+
+    def learning_rate(self) -> float:
+        """The largest learning rate of the next step."""
+        return max(group["initial_lr"] for group in self.optimizer.param_groups) * self._factor()
+
+    def autocast(self) -> AbstractContextManager:
+        """The precision of the plan: bfloat16 inside, float32 weights and losses; or float32 throughout."""
+        if self.plan.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _gradients(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
+        weight = ranks.sum_over_ranks(losses.pixel_weight(targets, self.class_weights)).clamp(min=1e-12)
+        total = torch.zeros((), device=self.device)
+        for piece, context in self._pieces(len(images)):
+            with context:
+                with self.autocast():
+                    outputs = self._forward(images[piece])
+                loss = self._summed_loss(outputs, targets[piece]) / weight
+                (loss * ranks.world()).backward()  # DistributedDataParallel averages; we want the sum
+            total += loss.detach()
+        return ranks.sum_over_ranks(total)
+
+    def _summed_loss(self, outputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
+        wish = self.recipe.loss
+        costs = [
+            losses.cross_entropy(scores, targets, weights=self.class_weights, label_smoothing=wish.label_smoothing)
+            for scores in outputs
+        ]
+        return costs[0] + wish.auxiliary * sum(costs[1:], start=torch.zeros((), device=self.device))
+
+    def _pieces(self, count: int) -> Iterator[tuple[slice, AbstractContextManager]]:
+        size = -(-count // self.recipe.accumulate)
+        starts = range(0, count, size)
+        for start in starts:
+            last = start == starts[-1]
+            wait = not last and isinstance(self._forward, DistributedDataParallel)
+            yield slice(start, start + size), self._forward.no_sync() if wait else nullcontext()  # type: ignore[union-attr]
+
+    def _factor(self) -> float:
+        wish = self.recipe.schedule
+        return optimizers.learning_rate_factor(wish.name, self.steps_done / self.plan.steps, warmup=wish.warmup)
+
+    def _set_learning_rate(self) -> None:
+        factor = self._factor()
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        if self.recipe.ema == 0:
+            return
+        decay = min(self.recipe.ema, (1 + self.steps_done) / (10 + self.steps_done))  # a short run has a short memory
+        means, values = _floating(self.shadow), _floating(self.network)
+        torch._foreach_lerp_(means, values, 1 - decay)
+
+
+def new_network(recipe: Recipe, plan: Plan) -> Whole:
+    """The recipe's network with its first weights, a function of (seed, parameter names) alone."""
+    name, options = models.parse(recipe.model)
+    core = models.build(name, len(plan.class_weights), plan.in_channels, **options)
+    initialise(core, recipe.seed)
+    return Whole(core, torch.tensor(plan.mean), torch.tensor(plan.std))
+
+
+def _floating(network: nn.Module) -> list[Tensor]:
+    return [value for value in network.state_dict().values() if value.is_floating_point()]
+
+
+class _AllOutputs(nn.Module):
+    """The wrapper's training call as a `forward`, which DistributedDataParallel needs."""
+
+    def __init__(self, network: Whole):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.network.forward_all(images)

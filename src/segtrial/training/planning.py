@@ -1,0 +1,213 @@
+"""Recipe + data + machine -> Plan: shares become pixels and steps, minutes become steps by a short measurement."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from segtrial import hardware, models, ranks
+from segtrial.class_weights import class_weights
+from segtrial.data.augment import Augmentation
+from segtrial.data.batches import Batches
+from segtrial.data.cache import Store
+from segtrial.data.sample import Dataset
+from segtrial.errors import RecipeError, SplitError
+from segtrial.files import sha256
+from segtrial.randomness import generator
+from segtrial.recipe import Recipe
+from segtrial.shapes import IGNORE
+from segtrial.signals import StopRequest
+from segtrial.training.learner import Learner
+from segtrial.training.plan import Plan, PlannedPhase
+from segtrial.training.watch import Watch
+
+SAMPLES_MEASURED = 2000
+"""Mean, spread and class shares come from at most this many training images, drawn by seed 0."""
+
+
+def make_plan(
+    recipe: Recipe,
+    dataset: Dataset,
+    stores: Mapping[str, Store],
+    device: torch.device,
+    watch: Watch,
+    stop: StopRequest,
+) -> Plan:
+    """The plan of a new run. A budget in minutes is turned into steps here, once, by timing a few of them."""
+    train = stores["train"]
+    mean, std, pixels = image_statistics(train, len(dataset.classes))
+    model = model_summary(recipe.model, len(dataset.classes), train.channels)
+    plan = Plan(
+        recipe=recipe.model_dump(mode="json"),
+        recipe_hash=recipe.hash,
+        manifest=manifest(stores),
+        steps=0,
+        evaluate_at=(),
+        phases=phase_shapes(recipe, train.sizes, model["multiple"]),
+        seconds_per_step=None,
+        device=device.type,
+        precision=str(hardware.pick_precision(recipe.precision, device)).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        world=ranks.world(),
+        model=model,
+        classes=dataset.classes.to_json(),
+        in_channels=train.channels,
+        mean=mean,
+        std=std,
+        class_pixels=pixels,
+        class_weights=tuple(float(weight) for weight in class_weights(recipe.loss.class_weights, pixels)),
+        layout=dataset.layout,
+        parts={name: len(items) for name, items in dataset.parts.items()},
+        notes=tuple(dataset.notes),
+    )
+    seconds = None
+    if recipe.minutes is not None:
+        seconds = ranks.from_first(measured_seconds(recipe, plan, train, device, watch, stop), device)
+    phases = with_steps(recipe, plan.phases, len(train), seconds)
+    steps = sum(phase.steps for phase in phases)
+    marks = evaluation_steps(steps, recipe.evaluations)
+    resolved = {"phases": phases, "steps": steps, "evaluate_at": marks, "seconds_per_step": seconds}
+    return plan.model_copy(update=resolved)
+
+
+def measured_seconds(
+    recipe: Recipe, plan: Plan, train: Store, device: torch.device, watch: Watch, stop: StopRequest
+) -> tuple[float, ...]:
+    """Seconds of one step in each phase, by a learner that is then thrown away."""
+    trial = plan.model_copy(update={"steps": 10**9})  # the learning rate stays near 0: nothing can diverge
+    learner, seconds = Learner(recipe, trial, device), []
+    for index, phase in enumerate(trial.phases):
+        watch.bar(index, len(trial.phases), "timing a few steps")
+        phases = [phase.model_copy(update={"steps": 100})]
+        batches = make_batches(recipe, trial.model_copy(update={"phases": phases}), train, device)
+        steps = iter(range(100))
+
+        def step(batches: Batches = batches, steps: Any = steps) -> None:
+            stop.raise_if_asked()
+            learner.step(batches.batch(next(steps), ranks.rank(), ranks.world()))
+
+        seconds.append(median_seconds(step, device))
+    return tuple(seconds)
+
+
+def make_batches(recipe: Recipe, plan: Plan, train: Store, device: torch.device) -> Batches:
+    """The training batches; on a GPU the images are put there once if they fit."""
+    return Batches(
+        train,
+        plan.batch_phases(),
+        Augmentation(**recipe.augment.model_dump()),
+        seed=recipe.seed,
+        mirrored=plan.class_table().mirrored(),
+        device=device if device.type == "cuda" else None,
+    )
+
+
+def manifest(stores: Mapping[str, Store]) -> str:
+    """One hash of everything in the data set that training and evaluation read."""
+    return sha256("\n".join(f"{part} {stores[part].manifest}" for part in sorted(stores)).encode())
+
+
+def image_statistics(store: Store, num_classes: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
+    """Mean and standard deviation of each channel (in [0, 1]), and the pixels of each class."""
+    chosen = range(len(store))
+    if len(store) > SAMPLES_MEASURED:
+        chosen = sorted(generator(0, "statistics").choice(len(store), SAMPLES_MEASURED, replace=False).tolist())
+    total = squares = np.zeros(store.channels)
+    pixels, values = np.zeros(num_classes, np.int64), 0
+    for index in chosen:
+        sample = store[index]
+        unit = sample.image.astype(np.float64) / (255 if sample.image.dtype == np.uint8 else 1)
+        total = total + unit.sum((1, 2))
+        squares = squares + (unit**2).sum((1, 2))
+        values += unit[0].size
+        pixels += np.bincount(sample.target.ravel(), minlength=IGNORE + 1)[:num_classes]
+    mean = total / values
+    std = np.sqrt(np.maximum(squares / values - mean**2, 1e-4))  # a constant channel is left at scale 1/100
+    return _rounded(mean), _rounded(std), tuple(int(count) for count in pixels)
+
+
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values)
+
+
+def phase_shapes(recipe: Recipe, sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[PlannedPhase, ...]:
+    """The phases in pixels, steps still 0: crops are a fraction of the median image, in whole multiples."""
+    height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
+    planned = []
+    for phase in recipe.phases:
+        shrink = min(1.0, (recipe.crop_pixels / (height * width * phase.crop**2)) ** 0.5)
+        size = tuple(max(1, round(side * phase.crop * shrink / multiple)) * multiple for side in (height, width))
+        planned.append(PlannedPhase(steps=0, batch=phase.batch, size=(size[0], size[1]), scale=phase.scale))
+    return tuple(planned)
+
+
+def with_steps(
+    recipe: Recipe, phases: Sequence[PlannedPhase], images: int, seconds_per_step: Sequence[float] | None
+) -> tuple[PlannedPhase, ...]:
+    """The phases with their step counts: each takes its share of the minutes, epochs or steps."""
+    counts = []
+    for index, (wish, phase) in enumerate(zip(recipe.phases, phases, strict=True)):
+        if recipe.minutes is not None:
+            assert seconds_per_step is not None
+            amount = wish.share * recipe.minutes * 60 / seconds_per_step[index]
+        elif recipe.epochs is not None:
+            amount = wish.share * recipe.epochs * images / phase.batch
+        else:
+            assert recipe.steps is not None
+            amount = wish.share * recipe.steps
+        counts.append(amount)
+    whole = _rounded_sum(counts)
+    if sum(whole) < 1:
+        raise RecipeError("budget", "less than one training step", "Give more minutes, epochs or steps")
+    return tuple(phase.model_copy(update={"steps": steps}) for phase, steps in zip(phases, whole, strict=True))
+
+
+def _rounded_sum(amounts: Sequence[float]) -> list[int]:
+    ends = [round(sum(amounts[: index + 1])) for index in range(len(amounts))]  # so that the parts add up to the whole
+    return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def evaluation_steps(steps: int, evaluations: int) -> tuple[int, ...]:
+    """The steps after which val is scored, apart from the last: evenly spread."""
+    marks = {round(steps * part / evaluations) for part in range(1, evaluations)}
+    return tuple(sorted(marks - {0, steps}))
+
+
+def check_parts(dataset: Dataset) -> None:
+    """Raise SplitError unless there is something to train on and something to validate with."""
+    for part in ("train", "val"):
+        if not dataset.parts.get(part):
+            found = f"the {part} part is empty (parts: { {name: len(items) for name, items in dataset.parts.items()} })"
+            raise SplitError(
+                dataset.root or dataset.layout, found, "Give more images, or set split.val_groups or split.val_share"
+            )
+
+
+def median_seconds(step: Callable[[], Any], device: torch.device, warm: int = 2, timed: int = 5) -> float:
+    """Median seconds of one call after a warm-up, the device's queue included."""
+    seconds = []
+    for index in range(warm + timed):
+        start = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if index >= warm:
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def model_summary(spec: str, classes: int, channels: int) -> dict[str, Any]:
+    """Name, full options and parameter count of a `--model` word."""
+    name, options = models.parse(spec)
+    with torch.device("meta"):
+        core = models.build(name, classes, channels, **options)
+    full = {key: option.default for key, option in models.options(name).items()} | options
+    return {
+        "name": name,
+        "options": full,
+        "parameters": sum(p.numel() for p in core.parameters()),
+        "multiple": core.multiple,
+    }

@@ -1,0 +1,29 @@
+"""What a run says while it works -> whoever watches: a terminal, a log, or nobody."""
+
+from typing import Any, Protocol
+
+
+class Watch(Protocol):
+    """Told what happens; changes nothing about the result."""
+
+    def note(self, text: str) -> None:
+        """A sentence for the reader."""
+
+    def bar(self, done: int, total: int, what: str) -> None:
+        """`done` of `total` pieces of `what` are finished."""
+
+    def step(self, record: dict[str, Any]) -> None:
+        """One training step: step, steps, loss, images_per_second, seconds_left, and miou_dataset once known."""
+
+
+class Silent:
+    """A Watch that says nothing."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def bar(self, done: int, total: int, what: str) -> None:
+        pass
+
+    def step(self, record: dict[str, Any]) -> None:
+        pass
