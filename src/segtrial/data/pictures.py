@@ -1,0 +1,173 @@
+"""A picture file in, its pixels out, or an ImageError that names the file, what is wrong and the fix.
+
+Files are hostile until decoded: the format is on a short list, the size is read from the header before
+anything is decoded, several frames are refused, and decoding goes to the last byte (a truncated file shows).
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from segtrial.errors import ImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange height and width
+GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
+DEEP_GREY_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+CONVERTIBLE_MODES = frozenset({"RGB", "P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
+RANGE_FIX = "Save it as 8-bit or 16-bit PNG (scaled to the range that you mean)"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its pixels are decoded. `size` is (h, w), upright."""
+
+    format: str
+    mode: str
+    size: tuple[int, int]
+    turned: bool
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour (palettes count as colour)."""
+        return 1 if self.mode in GREY_MODES else 3
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The picture with its header read and no pixel decoded. Raises ImageError; never blocks on a FIFO."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise ImageError(path, _unopened(path, error), "Restore the file, or remove it and its partner") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        _refuse(path, descriptor)
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            with Image.open(file, formats=FORMATS) as picture:
+                _check_header(path, picture)
+                yield picture
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _bomb(path, str(error)) from error
+        except UnidentifiedImageError as error:
+            raise ImageError(path, _content(path), f"Put a picture there ({', '.join(FORMATS)})") from error
+        except OSError as error:
+            raise _damaged(path, error) from error
+
+
+def read_header(path: Path) -> Header:
+    """Format, mode and upright size, without decoding."""
+    with opened(path) as picture:
+        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+        width, height = picture.size
+        size = (width, height) if turned else (height, width)
+        return Header(picture.format or "", picture.mode, size, turned)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The decoded picture in its own mode, turned upright by its EXIF orientation."""
+    with opened(path) as picture:
+        try:
+            picture.load()
+            return ImageOps.exif_transpose(picture)
+        except Exception as error:  # decoders of damaged bytes raise anything, from KeyError to struct.error
+            raise _damaged(path, error) from error
+
+
+def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
+    """The pixels, 0 to 255, with 1 (grey) or 3 (RGB) channels.
+
+    Opaque alpha is dropped and 16-bit grey is scaled, not clipped, to 8 bits. Raises ImageError for
+    transparency, for float and 32-bit pixels, and for colour where grey was asked for.
+    """
+    picture = _plain_mode(path, read_picture(path))
+    if channels == 3 and picture.mode == "L":
+        picture = picture.convert("RGB")
+    pixels = np.asarray(picture)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.shape[2] != channels:
+        raise ImageError(path, f"it has {pixels.shape[2]} channels, not {channels}", "Give all images the same form")
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # c h w
+
+
+def opaque(path: Path, picture: Image.Image) -> Image.Image:
+    """The picture without its alpha channel. Raises ImageError if any pixel is transparent."""
+    alpha = picture.convert("RGBA" if picture.mode == "P" else picture.mode).getchannel("A")
+    lowest = alpha.getextrema()[0]
+    if lowest != 255:
+        found = f"it has transparent pixels (alpha down to {lowest} of 255)"
+        raise ImageError(path, found, "Flatten it onto a background and save it without alpha")
+    return picture.convert({"LA": "L", "RGBA": "RGB", "PA": "RGB", "P": "P"}[picture.mode])
+
+
+def eight_bits(deep: np.ndarray) -> UInt8[np.ndarray, "h w"]:
+    """0..65535 scaled to 0..255, rounded."""
+    return ((deep.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _plain_mode(path: Path, picture: Image.Image) -> Image.Image:
+    """The picture as L or RGB."""
+    if picture.mode in ("LA", "RGBA", "PA") or (picture.mode == "P" and "transparency" in picture.info):
+        picture = opaque(path, picture)
+    if picture.mode in DEEP_GREY_MODES:
+        return Image.fromarray(eight_bits(np.asarray(picture)))
+    if picture.mode == "1":
+        return picture.convert("L")
+    if picture.mode in CONVERTIBLE_MODES:
+        return picture.convert("RGB")
+    if picture.mode != "L":
+        low, high = picture.getextrema()
+        raise ImageError(path, f"its pixels are of kind {picture.mode!r} from {low} to {high}", RANGE_FIX)
+    return picture
+
+
+def _check_header(path: Path, picture: Image.Image) -> None:
+    width, height = picture.size
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise _bomb(path, f"{height}x{width} pixels")
+    frames = getattr(picture, "n_frames", 1)  # only the formats that can hold several have the attribute
+    if frames > 1 and picture.format != "MPO":  # MPO: a camera's JPEG with a preview behind the photograph
+        raise ImageError(path, f"it holds {frames} frames", "Save each frame as a file of its own")
+
+
+def _bomb(path: Path, found: str) -> ImageError:
+    limit = f"the limit is {Image.MAX_IMAGE_PIXELS} pixels"
+    return ImageError(path, f"too large to decode safely ({found}; {limit})", "Cut it into tiles")
+
+
+def _damaged(path: Path, error: Exception) -> ImageError:
+    return ImageError(path, f"truncated or damaged ({error})", "Copy the file again from its source")
+
+
+def _refuse(path: Path, descriptor: int) -> NoReturn:
+    mode = os.fstat(descriptor).st_mode
+    os.close(descriptor)
+    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
+    raise ImageError(path, f"it is {kind}, not a file", "Remove it")
+
+
+def _unopened(path: Path, error: OSError) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"broken link to {os.readlink(path)}"
+    return f"cannot be opened ({error.strerror})"
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(32)
+    if not start:
+        return "empty file (0 bytes)"
+    if start.lstrip()[:1] in (b"<", b"{", b"["):
+        return f"not a picture but text: it starts with {start.decode('latin-1').strip()[:24]!r}"
+    return f"not a picture of a known format: it starts with {start[:8]!r}"
