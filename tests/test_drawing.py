@@ -14,10 +14,11 @@ from segtrial.drawing import (
     colored,
     confidence_map,
     error_map,
+    image_png,
     legend,
     note_of,
     overlay,
-    palette_png,
+    label_png,
     picture_of,
     picture_png,
 )
@@ -90,7 +91,7 @@ def test_confidence_rises_in_even_steps_of_lightness():
 
 
 def test_label_png_is_data_and_picture_in_one():
-    png = palette_png(LABELS, CLASSES, note="made by hand")
+    png = label_png(LABELS, CLASSES, note="made by hand")
     opened = Image.open(io.BytesIO(png))
     assert (opened.format, opened.mode) == ("PNG", "P")
     np.testing.assert_array_equal(np.asarray(opened), LABELS)
@@ -100,7 +101,7 @@ def test_label_png_is_data_and_picture_in_one():
 
 def test_a_table_of_255_classes_fits():
     labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    opened = Image.open(io.BytesIO(palette_png(labels, Classes.numbered(255))))
+    opened = Image.open(io.BytesIO(label_png(labels, Classes.numbered(255))))
     np.testing.assert_array_equal(np.asarray(opened), labels)
 
 
@@ -108,8 +109,16 @@ def test_pictures_are_lossless_and_their_bytes_repeat():
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(picture_png(picture)))), picture)
     assert picture_png(picture) == picture_png(picture.copy())
-    assert palette_png(LABELS, CLASSES) == palette_png(LABELS.copy(), CLASSES)
+    assert label_png(LABELS, CLASSES) == label_png(LABELS.copy(), CLASSES)
     assert note_of(Image.open(io.BytesIO(picture_png(picture)))) == ""
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGB")])
+def test_an_image_is_kept_as_it_is(channels, mode):
+    image = np.random.default_rng(0).integers(0, 256, (channels, 5, 7), np.uint8)
+    opened = Image.open(io.BytesIO(image_png(image)))
+    assert opened.mode == mode
+    np.testing.assert_array_equal(np.asarray(opened).reshape(5, 7, -1).transpose(2, 0, 1), image[:3])
 
 
 def test_legend_shows_every_colour_and_wraps():

@@ -22,7 +22,7 @@ WRONG = (255, 45, 85)
 """The colour of a wrong pixel in an error map."""
 
 NOTE = "segtrial"
-"""The PNG text field that carries the `note` of `palette_png` and `picture_png`."""
+"""The PNG text field that carries the `note` of `label_png` and `picture_png`."""
 
 _LINE = 20  # pixels from one row of the legend to the next
 
@@ -91,11 +91,17 @@ def legend(classes: Classes, width: int) -> Picture:
     return np.array(strip)
 
 
-def palette_png(labels: Labels, classes: Classes, *, note: str = "") -> bytes:
+def label_png(labels: Labels, classes: Classes, *, note: str = "") -> bytes:
     """A PNG whose pixel values are the labels and whose palette holds the class colours: data and picture in one."""
     picture = Image.fromarray(labels)
     picture.putpalette(classes.palette())  # the mode becomes P
     return _png(picture, note)
+
+
+def image_png(image: Pixels, *, note: str = "") -> bytes:
+    """The bytes of an image's PNG: grey for one or two channels, else RGB."""
+    picture = picture_of(image)
+    return _png(Image.fromarray(picture if len(image) >= 3 else picture[:, :, 0]), note)
 
 
 def picture_png(picture: Picture, *, note: str = "") -> bytes:
