@@ -28,13 +28,18 @@ class Learner:
 
     def __init__(self, recipe: Recipe, plan: Plan, device: torch.device):
         self.recipe, self.plan, self.device = recipe, plan, device
-        self.network = new_network(recipe, plan).to(device, memory_format=torch.channels_last)
+        self.network = new_network(recipe, plan).to(device=device, memory_format=torch.channels_last)
         if recipe.sync_batchnorm and device.type == "cuda" and ranks.world() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.shadow = copy.deepcopy(self.network).eval().requires_grad_(False)
         wish = recipe.optimizer
         self.optimizer = optimizers.build(
-            wish.name, self.network, lr=wish.lr, weight_decay=wish.weight_decay, momentum=wish.momentum
+            wish.name,
+            self.network,
+            lr=wish.lr,
+            weight_decay=wish.weight_decay,
+            momentum=wish.momentum,
+            precision=getattr(torch, plan.precision),
         )
         self.class_weights = torch.tensor(plan.class_weights, device=device)
         self.steps_done = 0
