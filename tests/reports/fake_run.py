@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from segtrial.classes import Classes
+from segtrial.recipe import from_tree
 from segtrial.shapes import IGNORE
 
 NAMES = ("sky", "building", "road", "pavement", "tree", "car", "person", "pole")
@@ -110,10 +111,12 @@ def write_json(path: Path, value: object) -> None:
 
 def write_plan(run: Path, classes: Classes, notes: Sequence[str], shares: Sequence[float]) -> None:
     plan = {
-        "schema": 1,
+        "schema_version": 1,
+        "recipe": from_tree({"model": "compact:width=32", "epochs": 40.0, "data": "toytown"}).model_dump(mode="json"),
         "recipe_hash": "3f" * 32,
         "manifest": "a7" * 32,
         "steps": sum(steps for steps, _, _ in PHASES),
+        "evaluate_at": [90, 180, 270],
         "phases": [
             {"steps": steps, "batch": batch, "size": [size, size * 4 // 3], "scale": [0.6, 1.1]}
             for steps, batch, size in PHASES
@@ -131,15 +134,15 @@ def write_plan(run: Path, classes: Classes, notes: Sequence[str], shares: Sequen
         "parts": {"train": 96, "val": 14},
         "layout": "toytown",
         "notes": list(notes),
-        "model": {"name": "compact", "options": {"width": 32}, "parameters": 712345},
-        "seconds_per_step": 0.42,
+        "model": {"name": "compact", "options": {"width": 32}, "parameters": 712345, "multiple": 16},
+        "seconds_per_step": None,
     }
     write_json(run / "plan.json", plan)
 
 
 def write_logs(run: Path, until: int) -> None:
     random = np.random.default_rng(5)
-    lines, timing = [], []
+    lines, timing = [], [{"event": "start", "step": 0}]
     for step in range(5, until + 1, 5):
         progress = step / 360
         loss = 0.25 + 1.9 * np.exp(-4 * progress) + random.normal(0, 0.06)
@@ -174,9 +177,8 @@ def write_examples(folder: Path, pictures: list, classes: Classes, keys: Sequenc
 
 
 def start(run: Path, classes: Classes, notes: Sequence[str] = ()) -> None:
-    """What is there after a minute: a recipe, a plan, an environment."""
+    """What is there after a minute: a plan, an environment."""
     run.mkdir(parents=True)
-    (run / "recipe.yaml").write_text("model: compact:width=32\ndata: toytown\nepochs: 40\nseed: 0\n")
     shares = np.random.default_rng(1).dirichlet(np.ones(len(classes)))
     write_plan(run, classes, notes, shares.tolist())
     versions = {"segtrial": "0.1.0", "python": "3.12.1", "torch": "2.15.0"}

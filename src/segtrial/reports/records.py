@@ -17,7 +17,7 @@ from jaxtyping import Int64
 from segtrial.classes import Classes
 from segtrial.errors import RunError
 from segtrial.files import complete_lines
-from segtrial.recipe import parse_yaml
+from segtrial.recipe import from_tree
 
 Json = Mapping[str, Any]
 
@@ -49,9 +49,8 @@ class Run:
     """
 
     folder: Path
-    recipe: Json
-    recipe_text: str
     plan: Json
+    recipe_text: str
     classes: Classes
     environment: Json
     train: tuple[Json, ...]
@@ -60,6 +59,11 @@ class Run:
     evaluation: Json | None
     confusion: Int64[np.ndarray, "k k"] | None
     examples: tuple[Example, ...]
+
+    @property
+    def recipe(self) -> Json:
+        """The fields of the recipe."""
+        return self.plan["recipe"]
 
     @property
     def name(self) -> str:
@@ -72,44 +76,53 @@ class Run:
         return "val" if self.evaluation is None else str(self.evaluation["split"])
 
     @property
+    def finished(self) -> bool:
+        """Whether the run was evaluated, which is the last thing that training does."""
+        return self.evaluation is not None
+
+    @property
     def last_step(self) -> int:
         """The last step that the metrics log knows; 0 before the first."""
         return max((line["step"] for line in self.train + self.val), default=0)
 
+    @property
+    def starts(self) -> int:
+        """How often training was started: one more than the restarts."""
+        return sum(line.get("event") == "start" for line in self.timing)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in training steps, over all starts; each start counts from 0 again."""
+        ends = [0.0]
+        for line in self.timing:
+            if line.get("event") == "start":
+                ends.append(0.0)
+            ends[-1] = float(line.get("seconds", ends[-1]))
+        return sum(ends)
+
 
 def read(folder: Path) -> Run:
     """Read a run folder. Raises RunError if it is none, or if a file of it is damaged."""
-    recipe_text = _recipe_text(folder)
-    plan = _required_object(folder / "plan.json")
+    if not (folder / "plan.json").is_file():
+        raise RunError(folder, "not a run folder (no plan.json in it)", "Name the folder given to train as --out")
+    plan = _object(folder / "plan.json", ("recipe", "steps", "phases", "classes", "model"))
     metrics = _log(folder / "metrics.jsonl", ("step", "split"))
-    classes = Classes.from_json(plan.get("classes", {}))
+    classes = Classes.from_json(plan["classes"])
     evaluation = _optional_object(folder / "evaluation.json", ("scores", "intervals", "per_class", "definitions", "split"))
-    split = "val" if evaluation is None else evaluation["split"]
+    split = "val" if evaluation is None else str(evaluation["split"])
     return Run(
         folder=folder,
-        recipe=_recipe(folder / "recipe.yaml", recipe_text),
-        recipe_text=recipe_text,
         plan=plan,
+        recipe_text=from_tree(plan["recipe"], str(folder / "plan.json")).to_yaml(),
         classes=classes,
         environment=_optional_object(folder / "environment.json") or {},
-        train=_latest(metrics, "train"),
-        val=_latest(metrics, "val"),
-        timing=_log(folder / "timing.jsonl", ("step", "seconds")),
+        train=_of_split(metrics, "train"),
+        val=_of_split(metrics, "val"),
+        timing=_log(folder / "timing.jsonl", ("step",)),
         evaluation=evaluation,
         confusion=_confusion(folder / "counts" / f"{split}.npz", len(classes)),
         examples=_examples(folder / "examples" / split),
     )
-
-
-def _recipe_text(folder: Path) -> str:
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise RunError(folder, "not a run folder (no recipe.yaml in it)", "Name the folder given to train as --out")
-    return path.read_text(encoding="utf-8")
-
-
-def _recipe(path: Path, text: str) -> Json:
-    return _checked(parse_yaml(text, str(path)), ("model", "data"), path)
 
 
 def _object(path: Path, fields: tuple[str, ...]) -> Json:
@@ -125,12 +138,6 @@ def _checked(value: Any, fields: tuple[str, ...], place: Path | str) -> Json:
     if missing or not isinstance(value, dict):
         raise RunError(place, f"lacks {', '.join(missing) or 'its fields'}", CONTINUE)
     return value
-
-
-def _required_object(path: Path) -> Json:
-    if not path.is_file():
-        raise RunError(path, "not there: the run was stopped before its first step", "Start the training command again")
-    return _object(path, ("steps", "phases", "classes", "model"))
 
 
 def _optional_object(path: Path, fields: tuple[str, ...] = ()) -> Json | None:
@@ -150,10 +157,8 @@ def _line(path: Path, number: int, text: str, fields: tuple[str, ...]) -> Json:
         raise RunError(place, f"not JSON ({error})", CONTINUE) from error
 
 
-def _latest(metrics: tuple[Json, ...], split: str) -> tuple[Json, ...]:
-    """The lines of one split in step order; of a step written twice (before and after a kill) the later one."""
-    by_step = {line["step"]: line for line in metrics if line["split"] == split}
-    return tuple(by_step[step] for step in sorted(by_step))
+def _of_split(metrics: tuple[Json, ...], split: str) -> tuple[Json, ...]:
+    return tuple(line for line in metrics if line["split"] == split)
 
 
 def _confusion(path: Path, num_classes: int) -> Int64[np.ndarray, "k k"] | None:

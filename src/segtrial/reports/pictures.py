@@ -1,0 +1,122 @@
+"""Example files in, pictures of a page out: base64 inside the page, at most WIDEST pixels wide, with words for them."""
+
+import io
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from segtrial.classes import Classes
+from segtrial.errors import RunError
+from segtrial.reports import wording
+from segtrial.reports.records import CONTINUE, Example
+from segtrial.shapes import IGNORE
+
+WIDEST = 480
+"""Pixels: two such pictures fill a laptop's page, and 24 rows stay far below the page's 8 MB."""
+
+MOST = 24
+"""Rows of pictures on a page."""
+
+WRONG = (235, 30, 80)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: what it is, what to say of it to those who do not see it, its data address, its pixels."""
+
+    title: str
+    alt: str
+    source: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example: image, truth, answer, error, confidence; `wrong` is the share of its counted pixels."""
+
+    key: str
+    group: str
+    rank: str
+    miou: float | None
+    wrong: float | None
+    panels: tuple[Panel, ...]
+
+
+def rows(examples: tuple[Example, ...], classes: Classes) -> list[Row]:
+    """Rows of the first MOST examples. Raises RunError naming a picture that cannot be shown."""
+    return [_row(example, classes) for example in examples[:MOST]]
+
+
+def _row(example: Example, classes: Classes) -> Row:
+    photo = _open(example.image).convert("RGB")
+    truth, answer = _labels(example.truth, photo.size), _labels(example.answer, photo.size)
+    confidence = _open(example.confidence).convert("L")
+    wrong = (truth != answer) & (truth != IGNORE)
+    counted = int((truth != IGNORE).sum())
+    share = int(wrong.sum()) / counted if counted else None
+    panels = (
+        _panel("image", f"Image {example.key}", photo),
+        _panel("truth", f"Truth: {_contents(truth, classes)}", _colored(truth, classes)),
+        _panel("answer", f"Answer: {_contents(answer, classes)}", _colored(answer, classes)),
+        _panel("error", f"Wrong pixels in red: {wording.percent(share)}", _errors(photo, wrong)),
+        _panel("confidence", f"Confidence: {np.asarray(confidence).mean() / 255:.2f} on average", confidence),
+    )
+    return Row(example.key, example.group, example.rank, example.miou, share, panels)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RunError(path, f"not a picture ({error})", CONTINUE) from error
+
+
+def _labels(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+    image = _open(path)
+    if image.mode not in ("P", "L") or image.size != size:
+        found = f"a {image.mode} picture of {image.size}, not class indices of {size}"
+        raise RunError(path, found, CONTINUE)
+    return np.asarray(image)
+
+
+def _colored(labels: UInt8[np.ndarray, "h w"], classes: Classes) -> Image.Image:
+    image = Image.fromarray(labels)
+    image.putpalette(classes.palette())
+    return image
+
+
+def _errors(photo: Image.Image, wrong: Bool[np.ndarray, "h w"]) -> Image.Image:
+    """The photo in faint grey, wrong pixels in red."""
+    grey = np.asarray(photo.convert("L").convert("RGB")) // 2 + 90
+    return Image.fromarray(np.where(wrong[..., None], np.uint8(WRONG), grey))
+
+
+def _contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4) -> str:
+    """ "road 40 %, sky 31 %": the largest classes, in words."""
+    pixels = np.bincount(labels[labels != IGNORE], minlength=len(classes))
+    largest = [int(index) for index in np.argsort(-pixels, kind="stable")[:most] if pixels[index]]
+    known = [(classes.names[index] if index < len(classes) else f"index {index}", pixels[index]) for index in largest]
+    return ", ".join(f"{name} {100 * n / pixels.sum():.0f} %" for name, n in known) or "nothing that counts"
+
+
+def _panel(title: str, alt: str, image: Image.Image) -> Panel:
+    """Label maps stay exact PNG and are shrunk by taking pixels; photographs become WebP."""
+    indexed = image.mode == "P"
+    if image.width > WIDEST:
+        size = (WIDEST, max(1, round(image.height * WIDEST / image.width)))
+        image = image.resize(size, Image.Resampling.NEAREST if indexed else Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    if indexed:
+        image.save(data, "PNG", optimize=True)
+    else:
+        image.save(data, "WEBP", quality=82, method=4)
+    kind = "png" if indexed else "webp"
+    source = f"data:image/{kind};base64,{b64encode(data.getvalue()).decode()}"
+    return Panel(title, alt, source, image.width, image.height)

@@ -1,0 +1,241 @@
+"""RUN folder -> RUN/report.html: one page, whole in itself, that says how good the network is and how that came about.
+
+The page asks no other address for anything: its policy forbids it. It is read without a script; the one script
+in it moves the slider that fades label maps over the photographs.
+"""
+
+import shlex
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from segtrial.files import write_atomic
+from segtrial.reports import figures, pictures, records, wording
+from segtrial.reports.confusion import confusions, heat_map
+from segtrial.reports.records import Run
+
+HEADLINE = "miou_dataset"
+"""The score in the largest type."""
+
+
+def write(run: Path) -> Path:
+    """Write `run/report.html` from the records in `run`, finished or not, and return its path.
+
+    Raises RunError if `run` is no run folder, or if a file of it is damaged.
+    """
+    page = run / "report.html"
+    write_atomic(page, render(records.read(run)).encode())
+    return page
+
+
+def render(run: Run) -> str:
+    """The page as HTML. The same records give the same characters."""
+    script = _packaged("page.js")
+    return _environment().from_string(_packaged("run.html.j2")).render(
+        run=run,
+        title=_title(run),
+        css=_packaged("page.css"),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        status=_status(run),
+        headline=_headline(run),
+        remarks=_remarks(run),
+        facts=_facts(run),
+        scores=_scores(run),
+        curves=_curves(run),
+        classes=_classes(run),
+        matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
+        mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),
+        rows=pictures.rows(run.examples, run.classes),
+        settings=_settings(run),
+        commands=_commands(run),
+    )
+
+
+def _packaged(name: str) -> str:
+    return resources.files("segtrial.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "score": wording.score,
+        "percent": wording.percent,
+        "count": wording.count,
+        "short_count": wording.short_count,
+        "color": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
+    }
+    return environment
+
+
+def _title(run: Run) -> str:
+    data = str(run.recipe["data"])
+    return f"{run.plan['model']['name']} on {Path(data.split(':')[0]).name or data}"
+
+
+def _status(run: Run) -> str:
+    steps, done = run.plan["steps"], run.last_step
+    if not run.finished:
+        return f"Not finished: the log ends at step {done:,} of {steps:,}. The same command continues it."
+    took = f" in {wording.duration(run.seconds)}" if run.seconds else ""
+    early = f", stopped early of {steps:,}" if done < steps else ""
+    return f"Finished: {done:,} steps{took}{early}, seed {run.recipe['seed']}."
+
+
+def _headline(run: Run) -> dict[str, Any] | None:
+    """The main score and what is known about its spread, or None before the evaluation."""
+    if run.evaluation is None:
+        return None
+    return {
+        "value": run.evaluation["scores"][HEADLINE],
+        "images": run.evaluation["n_images"],
+        **_interval(run.evaluation, HEADLINE),
+    }
+
+
+def _interval(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
+    entry = wording.interval_entry(evaluation["intervals"], name)
+    return {"interval": entry, "reason": wording.interval_or_reason(evaluation["intervals"], name)}
+
+
+def _scores(run: Run) -> list[dict[str, Any]]:
+    evaluation = run.evaluation
+    if evaluation is None:
+        return []
+    return [
+        {"name": name, "value": value, "definition": evaluation["definitions"][name], **_interval(evaluation, name)}
+        for name, value in evaluation["scores"].items()
+    ]
+
+
+def _remarks(run: Run) -> list[str]:
+    """What to know before believing the numbers: the notes of data and plan, then what the counts show."""
+    rows = run.evaluation["per_class"] if run.evaluation else []
+    absent = [row["name"] for row in rows if not row["support"]]
+    missed = [row["name"] for row in rows if row["support"] and not row["recall"]]
+    remarks = list(run.plan["notes"])
+    if absent:
+        remarks.append(f"Not in the {run.split} part, so nothing is known about: {', '.join(absent)}.")
+    if missed:
+        remarks.append(f"Never found by the network: {', '.join(missed)}.")
+    return remarks
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    parts = ", ".join(f"{count:,} {name}" for name, count in run.plan["parts"].items())
+    speeds = [line["images_per_second"] for line in run.timing if "images_per_second" in line]
+    facts = [("images", parts), ("parameters", wording.short_count(run.plan["model"]["parameters"]))]
+    if run.seconds:
+        facts.append(("training time", wording.duration(run.seconds)))
+    if speeds:
+        facts.append(("images per second", wording.short_count(speeds[-1])))
+    return [*facts, ("device", f"{run.plan['device']}, {run.plan['precision']}")]
+
+
+def _curves(run: Run) -> list[dict[str, str]]:
+    """The figures for which there are numbers: title, SVG."""
+    wanted = (
+        ("loss", "Loss", "Lower is better.", ("train", "val")),
+        ("miou_dataset", "mIoU", "Of the last training batch, and of the whole val part.", ("train", "val")),
+        ("learning_rate", "Learning rate", "", ("train",)),
+    )
+    return [figure for one in wanted if (figure := _figure(run, *one))]
+
+
+def _figure(run: Run, field: str, title: str, caption: str, splits: tuple[str, ...]) -> dict[str, str] | None:
+    looks = {"train": (run.train, figures.TRAIN), "val": (run.val, figures.VAL)}
+    noisy = field != "learning_rate"
+    curves = []
+    for split in splits:
+        lines, color = looks[split]
+        label = split if noisy else ""
+        curves.append(figures.curve(label, color, lines, field, noisy=noisy and split == "train"))
+    told = [one for one in curves if one.steps]
+    if not told:
+        return None
+    ends = [f"{one.label} from {one.values[0]:.4g} to {one.values[-1]:.4g}".strip() for one in told]
+    words = f"{title} over {told[0].steps[-1]} steps: {'; '.join(ends)}"
+    svg = figures.draw(field, told, _stretches(run), words)
+    return {"title": title, "caption": caption, "svg": svg}
+
+
+def _stretches(run: Run) -> list[figures.Stretch]:
+    stretches, first = [], 0
+    for phase in run.plan["phases"]:
+        height, width = phase["size"]
+        stretches.append(figures.Stretch(first, first + phase["steps"], f"{height}×{width}"))
+        first += phase["steps"]
+    return stretches
+
+
+def _classes(run: Run) -> list[dict[str, Any]]:
+    """One row per class in class order: colour, training share and weight; scores once there are any."""
+    trained = run.plan["class_pixels"]
+    scored = run.evaluation["per_class"] if run.evaluation else [{}] * len(run.classes)
+    total = sum(row.get("support", 0) for row in scored)
+    return [
+        {
+            "name": name,
+            "color": color,
+            "scores": row,
+            "share": row.get("support", 0) / total if total else None,
+            "trained": pixels / sum(trained) if sum(trained) else None,
+            "weight": weight,
+        }
+        for name, color, row, pixels, weight in zip(
+            run.classes.names, run.classes.colors, scored, trained, run.plan["class_weights"], strict=True
+        )
+    ]
+
+
+def _settings(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What was run, on what, and where: titled lists of names and values."""
+    plan, model = run.plan, run.plan["model"]
+    options = ", ".join(f"{key}={value}" for key, value in model["options"].items()) or "none"
+    network = [("model", model["name"]), ("options", options), ("parameters", wording.count(model["parameters"]))]
+    data = [
+        ("data", str(run.recipe["data"])),
+        ("layout", str(plan["layout"])),
+        *((f"{name} images", wording.count(count)) for name, count in plan["parts"].items()),
+        ("channels", str(plan["in_channels"])),
+        ("mean", _numbers(plan["mean"])),
+        ("standard deviation", _numbers(plan["std"])),
+        ("manifest", plan["manifest"]),
+    ]
+    compute = [(name, str(plan[name])) for name in ("device", "precision", "threads", "world")]
+    compute += [("started", f"{run.starts} ×"), ("seconds", wording.duration(run.seconds))]
+    machine = [(name, _value(value)) for name, value in run.environment.items() if name != "schema"]
+    lists = [("Network", network), ("Data", data), ("Training", compute), ("Machine", machine)]
+    return [(title, rows) for title, rows in lists if rows]
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "none"
+    return str(value)
+
+
+def _commands(run: Run) -> list[tuple[str, str]]:
+    """What to type beside the run folder, each with what it does."""
+    name = shlex.quote(run.name)
+    again = shlex.quote(f"{run.name}-again")
+    rerun = ("Train once more from the same recipe.", f"segtrial train --recipe {name}/recipe.yaml --out {again}")
+    if not run.finished:
+        return [("Continue this run to its end.", f"segtrial train --recipe {name}/recipe.yaml --out {name}"), rerun]
+    data = shlex.quote(str(run.recipe["data"]))
+    return [
+        ("Answer for new images with the model file.", f"segtrial predict {name}/model.safetensors IMAGES --out ANSWERS"),
+        ("Score it again.", f"segtrial evaluate {name} --data {data} --split {run.split} --json"),
+        rerun,
+    ]
