@@ -24,9 +24,13 @@ IMAGE_WORDS = frozenset(
     )
 )
 PART_WORDS = {
-    **{"train": "train", "training": "train"},
-    **{"val": "val", "valid": "val", "validation": "val"},
-    **{"test": "test", "testing": "test"},
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
 }
 INSTANCES = "SegmentationObject"  # Pascal VOC's numbered objects, beside its SegmentationClass
 

@@ -26,9 +26,17 @@ from segtrial.shapes import IGNORE
 SEQUENCES = ("0001TP", "0006R0", "0016E5", "Seq05VD")
 VOID = 11
 COLORS = {  # those of the original 32-class table, so that pictures look as in the literature
-    **{"sky": (128, 128, 128), "building": (128, 0, 0), "pole": (192, 192, 128), "road": (128, 64, 128)},
-    **{"pavement": (0, 0, 192), "tree": (128, 128, 0), "sign": (192, 128, 128), "fence": (64, 64, 128)},
-    **{"car": (64, 0, 128), "pedestrian": (64, 64, 0), "bicyclist": (0, 128, 192)},
+    "sky": (128, 128, 128),
+    "building": (128, 0, 0),
+    "pole": (192, 192, 128),
+    "road": (128, 64, 128),
+    "pavement": (0, 0, 192),
+    "tree": (128, 128, 0),
+    "sign": (192, 128, 128),
+    "fence": (64, 64, 128),
+    "car": (64, 0, 128),
+    "pedestrian": (64, 64, 0),
+    "bicyclist": (0, 128, 192),
 }
 CLASSES = Classes(tuple(COLORS), tuple(COLORS.values()))
 ENCODING = Encoding({index: index for index in range(11)} | {VOID: IGNORE, IGNORE: IGNORE}, names=CLASSES.names)

@@ -9,6 +9,7 @@ from segtrial.data.masks import Encoding, read_mask
 from segtrial.data.pairing import Pair
 from segtrial.data.pictures import read_header, read_image
 from segtrial.data.sample import Item, Sample
+from segtrial.errors import DataNotFound
 from segtrial.files import sha256
 
 
@@ -40,9 +41,17 @@ class Fingerprint:
         return Fingerprint(sha256(f"{reader.channels} {reader.encoding.describe()}".encode())[:16])
 
     def __call__(self, item: Item) -> str:
-        """Sizes in bytes and times of change in ns, not the contents."""
-        files = (path.stat() for path in (item.image, item.target) if path is not None)
-        return " ".join([self.rule, *(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in files)])
+        """Sizes in bytes and times of change in ns, not the contents. Raises DataNotFound if a file is gone."""
+        return " ".join([self.rule, *(_stamp(path) for path in (item.image, item.target) if path is not None)])
+
+
+def _stamp(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        found = f"gone since the folder was read ({error.strerror})"
+        raise DataNotFound(path, found, "Restore it, or start again") from error
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def items_of(pairs: Sequence[Pair]) -> list[Item]:

@@ -42,6 +42,7 @@ def read_table(path: Path) -> Table:
     except UnicodeDecodeError as error:
         raise DataError(path, f"not UTF-8 text ({error.reason})", "Save it as UTF-8") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    rows: list[tuple[str, Color | None]]
     if path.suffix == ".csv":
         rows = [_csv_row(path, number, line) for number, line in lines[1:]]  # the first line is a header
     elif path.name in NAME_TABLES:
@@ -75,14 +76,14 @@ def _other_side(name: str) -> str:
     return "".join(sides.get(word, word) for word in re.split(r"([_\-. ]+)", name))
 
 
-def _color_row(path: Path, number: int, line: str) -> tuple[str, Color]:
+def _color_row(path: Path, number: int, line: str) -> tuple[str, Color | None]:
     match = re.fullmatch(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(.+)", line)
     if match is None:
         raise DataError(f"{path}:{number}", f"cannot read {line[:60]!r}", 'Write "R G B name"')
     return match[4].strip(), _color(path, number, match.groups()[:3])
 
 
-def _csv_row(path: Path, number: int, line: str) -> tuple[str, Color]:
+def _csv_row(path: Path, number: int, line: str) -> tuple[str, Color | None]:
     cells = [cell.strip() for cell in next(csv.reader([line]))]
     if len(cells) != 4 or not all(cell.isdigit() for cell in cells[1:]):
         raise DataError(f"{path}:{number}", f"cannot read {line[:60]!r}", 'Write "name,r,g,b"')
