@@ -60,7 +60,7 @@ def train_words(out: Path, *extra: str) -> list[str]:
     """A run of a few seconds that saves its state after every step."""
     settings = [
         "checkpoint_seconds=0", "progress_steps=3", "threads=1", "precision=float32", "evaluations=3",
-        "phases=[{share: 0.5, batch: 3, crop: 1.0, scale: [0.8, 1.2]}, {share: 0.5, batch: 2, crop: 1.0, scale: [1, 1]}]",
+        "phases=[{share: .5, batch: 3, crop: 1.0, scale: [.8, 1.2]}, {share: .5, batch: 2, crop: 1.0, scale: [1, 1]}]",
     ]  # fmt: skip
     words = ["train", "--model", "compact:width=8", "--data", "toytown:scenes=6,frames=2,size=32x48", "--steps", "10"]
     return [*words, "--out", str(out), *(word for each in settings for word in ("--set", each)), *extra]
@@ -89,7 +89,7 @@ def _serve() -> None:
     import torch  # noqa: F401  (what makes a start slow)
 
     import segtrial.cli
-    import segtrial.training  # noqa: F401
+    import segtrial.training
 
     for line in sys.stdin:
         print(json.dumps(_answer(json.loads(line), segtrial.cli.main)), flush=True)
