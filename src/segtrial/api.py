@@ -1,0 +1,192 @@
+"""The verbs in Python: data, a model and a folder in, a finished run, scores or answers out.
+
+Each verb composes the rooms below and adds nothing of its own. The command line calls exactly these.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtrial import evaluation, modelfile, prediction, ranks, training
+from segtrial.classes import Classes
+from segtrial.data import SplitOptions, open_dataset
+from segtrial.data.cache import open_store
+from segtrial.errors import DataError, RunError, UnknownName, listing
+from segtrial.hardware import pick_device, pick_precision
+from segtrial.modelfile import Loaded
+from segtrial.prediction import PredictionReport
+from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read
+from segtrial.reports import run_report
+from segtrial.training import Silent, Watch
+
+Source = str | Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: a folder that is readable without Segtrial too."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.path / "model.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """The object that `segtrial evaluate --json` prints, over the val part."""
+        return json.loads((self.path / "evaluation.json").read_text())
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Name -> value over the val part; `evaluation` has intervals and definitions."""
+        return self.evaluation["scores"]
+
+    def predict(self, images: Iterable[Source], out: Source, **options: Any) -> PredictionReport:
+        """Answer for image files and folders; see `segtrial.predict`."""
+        return predict(self.path, images, out, **options)
+
+
+def train(
+    model: str | None = None,
+    data: Source | None = None,
+    out: Source = "runs/first",
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    recipe: Source | Mapping[str, Any] | None = None,
+    settings: Iterable[str] = (),
+    watch: Watch | None = None,
+) -> Run:
+    """Train into the run folder `out`, or continue what was begun there, and write its report.
+
+    `model` is NAME or NAME:option=value,...; `data` a folder, a data.yaml or "toytown"; at most one of `epochs`,
+    `steps` and `minutes`. `recipe` (a YAML file or a mapping) holds what is not given here; `settings` such as
+    "optimizer.lr=0.01" have the last word. Raises UserError for what the caller can mend, and Interrupted (state
+    saved; the same call continues) on SIGINT or SIGTERM.
+    """
+    words = {"model": model, "data": None if data is None else str(data), "seed": seed}
+    wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
+    run = Run(training.train(wanted, Path(out), watch or Silent()))
+    if ranks.is_first_launched() and not run.report.exists():
+        run_report.write(run.path)
+    return run
+
+
+def make_recipe(
+    words: Mapping[str, Any],
+    budget: Mapping[str, float | int | None],
+    base: Source | Mapping[str, Any] | None,
+    settings: Iterable[str],
+) -> Recipe:
+    """One recipe of a base, words that replace parts of it, a budget that replaces its budget, and settings."""
+    place = "recipe" if base is None or isinstance(base, Mapping) else str(base)
+    tree = dict(base) if isinstance(base, Mapping) else {} if base is None else read(Path(base))
+    tree |= {name: value for name, value in words.items() if value is not None}
+    given = {name: value for name, value in budget.items() if value is not None}
+    if given:
+        tree = {name: value for name, value in tree.items() if name not in BUDGETS} | given
+    return from_tree(override(tree, settings), place)
+
+
+def evaluate(
+    model: Source,
+    data: Source | None = None,
+    split: str = "val",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Scores of a run folder or model file on one part of `data`, as the object that `evaluate --json` prints.
+
+    Without `data`, a run is evaluated on the data and the split that it was trained with. Raises UserError for a
+    part that is not there, for classes or channels that are not the model's, and for bad images and masks.
+    """
+    watch = watch or Silent()
+    place = pick_device(device)
+    loaded = load(model, device=str(place))
+    source, options = _data_of(Path(model), data)
+    dataset = open_dataset(source, options)
+    if split not in dataset.parts:
+        raise UnknownName(f"part of {source}", split, dataset.parts)
+    _require_same_classes(str(source), dataset.classes, loaded.classes)
+    store = open_store(dataset, split, progress=lambda done, total: watch.bar(done, total, f"decoding {split}"))
+    counts = evaluation.evaluate(
+        loaded.network,
+        store,
+        loaded.classes,
+        device=place,
+        precision=pick_precision(precision, place),
+        progress=lambda done, total: watch.bar(done, total, f"evaluating {split}"),
+    )
+    return {**evaluation.result_json(counts, loaded.classes), "split": split}
+
+
+def predict(
+    model: Source,
+    images: Iterable[Source],
+    out: Source,
+    *,
+    overlay: bool = True,
+    confidence: bool = True,
+    device: str = "auto",
+    watch: Watch | None = None,
+) -> PredictionReport:
+    """Answer for image files and folders: label PNGs with the model's palette, overlays and confidences in `out`.
+
+    Images that cannot be read are skipped and listed in the report with the reason.
+    """
+    watch = watch or Silent()
+    return prediction.predict_files(
+        load(model, device=str(pick_device(device))),
+        list(images),
+        Path(out),
+        overlay=overlay,
+        confidence=confidence,
+        progress=lambda done, total: watch.bar(done, total, "predicting"),
+    )
+
+
+def load(model: Source, device: str = "cpu") -> Loaded:
+    """The network (in eval mode), classes and header of a model file or a run folder. No code of it is executed."""
+    path = Path(model)
+    if not path.is_dir():
+        return modelfile.load(path, device)
+    if not Run(path).model.exists():
+        raise RunError(path, "no model.safetensors in it", "Name a model file or a run folder that has finished")
+    return modelfile.load(Run(path).model, device)
+
+
+def _data_of(model: Path, data: Source | None) -> tuple[Source, SplitOptions]:
+    """Where to evaluate: the data that was named, cut as the run says if there is a run."""
+    path = model / "recipe.yaml"
+    if not path.is_file():
+        if data is None:
+            raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
+        return data, SplitOptions()
+    wanted = from_tree(read(path), str(path))
+    return data if data is not None else wanted.data, split_options(wanted)
+
+
+def split_options(wanted: Recipe) -> SplitOptions:
+    """How a run of this recipe splits its data."""
+    return SplitOptions(wanted.split.val_groups, wanted.split.val_share)
+
+
+def _require_same_classes(place: str, data: Classes, model: Classes) -> None:
+    """Names must agree; a table that was only numbered, from the masks' values, may be shorter than the model's."""
+    if data.names == model.names or (data == Classes.numbered(len(data)) and len(data) <= len(model)):
+        return
+    found = f"classes {listing(data.names)}, but the model knows {listing(model.names)}"
+    raise DataError(place, found, "Evaluate on data with the model's classes, in its order")

@@ -1,0 +1,244 @@
+"""Words on a command line -> a verb of `segtrial.api`, its result in print, and an exit code.
+
+    0  done                                  2  the user's input is at fault; the message names it and the fix
+    3  done, but some inputs were skipped    1  our fault
+    130, 143  interrupted by Ctrl-C or SIGTERM; the same command continues
+
+Nothing here loads torch before a verb runs: help must come at once.
+"""
+
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from segtrial.errors import DataError, Interrupted, RecipeError, UserError
+
+SKIPPED, OURS, USERS = 3, 1, 2
+
+app = typer.Typer(
+    name="segtrial",
+    help="Train, compare, explain and ship networks that answer for every pixel.\n\nStart with segtrial demo.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich would cost half of the time that help may take
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Model = Annotated[Path, typer.Argument(help="A run folder, or a model file.", show_default=False)]
+
+
+@app.callback()
+def _options(
+    traceback: Annotated[bool, typer.Option("--traceback", help="If Segtrial fails, show where in the code.")] = False,
+) -> None:
+    """`main` reads it: it must know before a command line is understood."""
+
+
+@app.command(epilog="Example: segtrial demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the run, its pictures and its report go.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="How long to train.")] = 2.5,
+) -> None:
+    """Do everything once, on generated street scenes.
+
+    Trains, scores, predicts and writes a report, in minutes on two CPU cores.
+    """
+    from segtrial import cli_demo, console
+
+    with console.watching() as watch:
+        cli_demo.run(out, minutes, watch)
+
+
+@app.command(
+    epilog="Example: segtrial train --data photos --minutes 8 --out runs/first. "
+    "On several GPUs: torchrun --nproc-per-node 2 -m segtrial train ..."
+)
+def train(
+    recipe_file: Annotated[
+        Path | None, typer.Argument(metavar="RECIPE", help="A recipe file (YAML), as --recipe.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME or NAME:option=value,... (see `segtrial models`). Default: compact.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A folder of images and masks, or toytown.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run folder, new or to be continued.", show_default=False)] = ...,  # type: ignore[assignment]
+    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in steps.", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in time. Default: 10.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides every random choice. Default: 0.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field of the recipe: optimizer.lr=0.01. May be repeated."),
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe file (YAML).", show_default=False)] = None,
+) -> None:
+    """Train a network on a folder of images and masks.
+
+    Ends with its scores, one model file, and a report. The same command again continues a killed run, and does
+    nothing to a finished one.
+    """
+    if recipe is not None and recipe_file is not None:
+        raise RecipeError(f"{recipe_file} and --recipe {recipe}", "two recipes", "Give one of them")
+    base = recipe if recipe is not None else recipe_file
+    if data is None and base is None:
+        raise DataError(
+            "--data", "not given", "Name a folder of images and masks, or --data toytown for generated ones"
+        )
+    from segtrial import api, console, ranks
+
+    with console.watching() as watch:
+        run = api.train(
+            model, data, out, epochs=epochs, steps=steps, minutes=minutes, seed=seed, recipe=base,
+            settings=settings or (), watch=watch,
+        )  # fmt: skip
+    if ranks.is_first_launched():  # the others have neither scores nor a say
+        console.print_run(run.evaluation, run.path)
+
+
+@app.command(epilog="Example: segtrial evaluate runs/first --split val --json")
+def evaluate(
+    model: Model,
+    data: Annotated[
+        str | None, typer.Option(help="A folder of images and masks. Default: the run's own.", show_default=False)
+    ] = None,
+    split: Annotated[str, typer.Option(help="The part to score: train, val or test.")] = "val",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Score a model on images whose masks are known.
+
+    Prints each score with its interval and its definition, and a line for each class.
+    """
+    from segtrial import api, console
+
+    with console.watching() as watch:
+        result = api.evaluate(model, data, split, device=device, watch=watch)
+    if as_json:
+        _print_json(result)
+    else:
+        console.print_evaluation(result)
+
+
+@app.command(
+    epilog="Example: segtrial predict runs/first photos/new --out answers. "
+    "Exit code 3 if some images could not be read."
+)
+def predict(
+    model: Model,
+    images: Annotated[list[str], typer.Argument(help="Image files, and folders of them.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Where the answers go.", show_default=False)],
+    overlay: Annotated[bool, typer.Option(help="Also write the answer drawn over the image.")] = True,
+    confidence: Annotated[bool, typer.Option(help="Also write how sure the model is.")] = True,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Answer for every pixel of some images.
+
+    Writes a label PNG with a palette for each image, the answer drawn over the image, and how sure the model is.
+    """
+    from segtrial import api, console
+
+    with console.watching() as watch:
+        report = api.predict(
+            model, images, out, overlay=overlay, confidence=confidence, device=device, watch=watch
+        )  # fmt: skip
+    if as_json:
+        skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
+        _print_json({"schema": 1, "out": str(out), "done": [str(path) for path in report.done], "skipped": skipped})
+    else:
+        console.print_prediction(len(report.done), report.skipped, out)
+    if report.skipped:
+        raise typer.Exit(SKIPPED)
+
+
+@app.command(epilog="Example: segtrial models --json")
+def models(
+    name: Annotated[str | None, typer.Argument(help="Only this one.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List the networks and their options.
+
+    With their defaults, parameter counts and papers.
+    """
+    from segtrial import console
+    from segtrial import models as networks
+
+    described = [networks.describe(each) for each in ([name] if name else networks.names())]
+    if as_json:
+        _print_json({"schema": 1, "models": described})
+    else:
+        console.print_models(described)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (this process's by default); returns its exit code and never raises."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with _terminable():
+            get_command(app).main(words, prog_name="segtrial")
+    except SystemExit as ending:  # typer ends this way, also when all went well
+        return ending.code if isinstance(ending.code, int) else 0
+    except UserError as error:
+        _say(f"segtrial: {error}")
+        return USERS
+    except (Interrupted, KeyboardInterrupt) as stop:
+        _say(f"segtrial: interrupted. The same command continues:\n  {shlex.join(['segtrial', *words])}")
+        return 128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT)
+    except Exception as fault:
+        _say(_confession(fault, shown="--traceback" in words))
+        return OURS
+    return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends any verb like Ctrl-C does; training has a gentler way of its own (`segtrial.signals`)."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _confession(fault: Exception, *, shown: bool) -> str:
+    """What to say of an exception that nobody foresaw, its traceback shown or put into a file."""
+    import tempfile
+    import traceback
+
+    details = "".join(traceback.format_exception(fault))
+    said = f"segtrial: {type(fault).__name__}: {fault}\nThis is a fault of Segtrial, not of your input."
+    if shown:
+        return f"{details}{said}"
+    with tempfile.NamedTemporaryFile("w", prefix="segtrial-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        file.write(details)
+    return f"{said} Please report it with {file.name}, which says where in the code."
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

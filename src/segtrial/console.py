@@ -1,0 +1,154 @@
+"""What happens -> words for whoever watches: a live line on a terminal, plain lines in a log.
+
+Progress goes to stderr, so that stdout holds the result alone. `segtrial.training.Watch` is what both watchers are.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from segtrial.errors import listing
+from segtrial.reports import tables, wording
+
+SECONDS_BETWEEN_LINES = 10.0
+"""In a log a line every now and then is enough."""
+
+SECONDS_BETWEEN_FRAMES = 0.1
+"""On a terminal; drawing more often would take time from training and nobody could read it."""
+
+
+class Watcher(Protocol):
+    """A `segtrial.training.Watch` that can be closed."""
+
+    def note(self, text: str) -> None: ...
+    def bar(self, done: int, total: int, what: str) -> None: ...
+    def step(self, record: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Live:
+    """Bars that move, for a person at a terminal."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
+        # Drawn by hand: a thread that draws would be forked into data workers while it holds its lock.
+        self._progress = Progress(*columns, console=self._console, transient=True, auto_refresh=False)
+        self._tasks: dict[str, TaskID] = {}
+        self._clock, self._drawn = clock, float("-inf")
+
+    def note(self, text: str) -> None:
+        self._console.print(wording.plain(text), markup=False, highlight=False, soft_wrap=True)
+
+    def bar(self, done: int, total: int, what: str) -> None:
+        self._move(what, done, total, f"{done}/{total}")
+
+    def step(self, record: dict[str, Any]) -> None:
+        self._move("training", record["step"], record["steps"], step_words(record))
+
+    def close(self) -> None:
+        self._progress.stop()
+
+    def _move(self, what: str, done: int, total: int, says: str) -> None:
+        if what not in self._tasks:
+            self._progress.start()
+            self._tasks[what] = self._progress.add_task(what, total=total, says=says)
+        self._progress.update(self._tasks[what], completed=done, total=total, says=says)
+        if done >= total:
+            self._progress.remove_task(self._tasks.pop(what))
+        if done >= total or self._clock() - self._drawn >= SECONDS_BETWEEN_FRAMES:
+            self._drawn = self._clock()
+            self._progress.refresh()
+
+
+class Lines:
+    """A line now and then, for logs."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock, self._printed = clock, clock()
+
+    def note(self, text: str) -> None:
+        print(wording.plain(text), file=sys.stderr, flush=True)
+
+    def bar(self, done: int, total: int, what: str) -> None:
+        self._sometimes(f"{what}: {done}/{total}")
+
+    def step(self, record: dict[str, Any]) -> None:
+        self._sometimes(f"training: {step_words(record)}", always=record["step"] == record["steps"])
+
+    def close(self) -> None:
+        pass
+
+    def _sometimes(self, text: str, *, always: bool = False) -> None:
+        if always or self._clock() - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = self._clock()
+            self.note(text)
+
+
+def step_words(record: Mapping[str, Any]) -> str:
+    """ "120/900 steps, loss 0.812, miou_dataset 0.431, 38 images/s, 3 min 10 s left": what is known of it."""
+    words = [f"{record['step']}/{record['steps']} steps", f"loss {record['loss']:.3f}"]
+    if record.get("miou_dataset") is not None:
+        words.append(f"miou_dataset {wording.score(record['miou_dataset'])}")
+    if record.get("images_per_second") is not None:
+        words.append(f"{record['images_per_second']:.3g} images/s")
+    if record.get("seconds_left") is not None:
+        words.append(f"{wording.duration(record['seconds_left'])} left")
+    return ", ".join(words)
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """Somebody to tell: `Live` where stderr is a terminal, else `Lines`; the terminal is left tidy."""
+    watcher = Live() if sys.stderr.isatty() else Lines()
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+def print_models(models: Sequence[Mapping[str, Any]]) -> None:
+    """What `segtrial models` shows: each network with its paper and options, on stdout."""
+    console = Console(highlight=False)
+    for model in models:
+        size = f"{wording.short_count(model['parameters'])} parameters"
+        options = "".join(f"\n    {_spelt(option)}" for option in model["options"])
+        rest = f"  {size}\n  {model['caption']}\n  {model['paper']}{options}"
+        console.print(f"[bold]{model['name']}[/bold]{escape(rest)}", soft_wrap=True)
+    console.print("\nParameters at the default options, for 3 channels and 11 classes.")
+
+
+def print_evaluation(evaluation: Mapping[str, Any]) -> None:
+    """The tables of an evaluation (the object of `segtrial evaluate --json`) on stdout."""
+    tables.show(evaluation, Console())
+
+
+def print_run(evaluation: Mapping[str, Any], folder: Path) -> None:
+    """What a finished training says on stdout: its scores, and where its files are."""
+    print_evaluation(evaluation)
+    print(f"\nModel   {folder / 'model.safetensors'}\nReport  {folder / 'report.html'}")
+
+
+def print_prediction(done: int, skipped: Sequence[tuple[Path, str]], out: Path) -> None:
+    """How many answers there are and where, on stdout; what was skipped and why, on stderr."""
+    print(f"{done} answered, in {out}")
+    for path, reason in skipped:
+        print(f"skipped {wording.plain(path)}: {wording.plain(reason)}", file=sys.stderr)
+
+
+def _spelt(option: Mapping[str, Any]) -> str:
+    """ "encoder=resnet34 (or resnet18, plain)": an option with its default, as `--model` takes it."""
+    choices = [_word(choice) for choice in option["choices"] if choice != option["default"]]
+    others = f" (or {listing(choices, 8)})" if choices else ""
+    return f"{option['name']}={_word(option['default'])}{others}"
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
