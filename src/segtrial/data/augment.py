@@ -139,10 +139,9 @@ def light(
     if drawn.contrast == 1 and all(gain == 1 for gain in gains):
         return image
     white = 255 if image.dtype == torch.uint8 else 1
-    slopes = [gain * drawn.contrast for gain in gains]
-    offsets = [gain * (1 - drawn.contrast) * white / 2 for gain in gains]
-    levels = image.float() * torch.tensor(slopes, device=image.device)[:, None, None]
-    levels += torch.tensor(offsets, device=image.device)[:, None, None]
+    slopes = torch.tensor([gain * drawn.contrast for gain in gains], device=image.device)
+    offsets = torch.tensor([gain * (1 - drawn.contrast) * white / 2 for gain in gains], device=image.device)
+    levels = image.to(torch.float32, copy=True).mul_(slopes[:, None, None]).add_(offsets[:, None, None])
     return as_type(levels.clamp_(0, white), image.dtype)
 
 

@@ -46,12 +46,21 @@ def crop_image(
 
 def crop_mask(mask: UInt8[Tensor, "h w"], window: Window, size: tuple[int, int]) -> UInt8[Tensor, "H W"]:
     """The window of a mask as `size` (H, W) pixels: nearest, so that no new value appears but IGNORE."""
+    height, width = mask.shape
     if window.angle:
-        rows, columns = source_points(window, size, mask.device)
-        return _pick(mask, rows.floor().long(), columns.floor().long())
-    rows = _nearest(window.top, window.height, size[0], window.flip_vertical, mask.device)
-    columns = _nearest(window.left, window.width, size[1], window.flip_horizontal, mask.device)
-    return _pick(mask, rows[:, None], columns[None, :])
+        places = source_points(window, size, mask.device)
+        rows, columns = (place.floor().long() for place in places)  # (H, W)
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        return mask[rows.clamp(0, height - 1), columns.clamp(0, width - 1)].where(inside, IGNORE)
+    rows = _nearest(window.top, window.height, size[0], window.flip_vertical, mask.device)  # (H,)
+    columns = _nearest(window.left, window.width, size[1], window.flip_horizontal, mask.device)  # (W,)
+    # the same as indexing with both at once, in a quarter of the time
+    crop = mask.index_select(0, rows.clamp(0, height - 1)).gather(1, columns.clamp(0, width - 1).expand(size))
+    if window.top < 0 or window.top + window.height > height:
+        crop[(rows < 0) | (rows >= height)] = IGNORE
+    if window.left < 0 or window.left + window.width > width:
+        crop[:, (columns < 0) | (columns >= width)] = IGNORE
+    return crop
 
 
 def resize(
@@ -95,13 +104,6 @@ def _nearest(first: int, extent: int, count: int, flip: bool, device: torch.devi
     order = torch.arange(count, device=device)
     places = (2 * order + 1) * extent // (2 * count) + first
     return places.flip(0) if flip else places
-
-
-def _pick(mask: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    height, width = mask.shape
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    picked = mask[rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
-    return picked.where(inside, IGNORE)
 
 
 def _cut(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
