@@ -52,7 +52,7 @@ class SegNet(nn.Module):
 
 
 def pool(x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c H W"], UInt8[Tensor, "b c H W"]]:
-    """The maximum of each 2x2 window, and which of its pixels (0 1 over 2 3) that was; windows may hang over the edge."""
+    """The maximum of each 2x2 window, and which of its pixels (0 1 over 2 3) that was; they may hang over the edge."""
     pooled, index = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
     width = x.shape[-1]
     return pooled, (index // width % 2 * 2 + index % width % 2).to(torch.uint8)

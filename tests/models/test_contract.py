@@ -1,0 +1,158 @@
+"""What every architecture promises. A new file in src/segtrial/models is tested here without being named."""
+
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+from torch import nn
+
+from segtrial import models
+from segtrial.models._blocks import ZeroScaleNorm
+from segtrial.models._init import initialise
+from segtrial.models._whole import Whole
+
+CLASSES = 5
+
+
+def specs() -> list[str]:
+    """Every architecture at its defaults, and with each closed choice made differently."""
+    found = []
+    for name in models.names():
+        found.append(name)
+        for key, option in models.options(name).items():
+            choices = option.choices or ((True, False) if option.type is bool else ())
+            found += [f"{name}:{key}={choice}" for choice in choices if choice != option.default]
+    return found
+
+
+EVERY_MODEL = pytest.mark.parametrize("name", models.names())
+EVERY_CHOICE = pytest.mark.parametrize("spec", specs())
+
+
+def made(spec: str, channels: int = 3, seed: int = 0) -> Whole:
+    name, options = models.parse(spec)
+    core = models.build(name, CLASSES, channels, **options)
+    initialise(core, seed)
+    return Whole(core, torch.full((channels,), 0.4), torch.full((channels,), 0.25))
+
+
+@cache
+def ready(spec: str) -> Whole:
+    """For tests that change nothing."""
+    return made(spec).eval()
+
+
+def some_images(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+@EVERY_MODEL
+@settings(max_examples=6, deadline=None, derandomize=True)
+@example(height=1, width=1)
+@example(height=257, width=129)
+@example(height=1, width=129)
+@given(height=st.integers(1, 257), width=st.integers(1, 129))
+@torch.no_grad()
+def test_scores_have_the_size_of_the_image(name, height, width):
+    scores = ready(name)(some_images(1, 3, height, width))
+    assert scores.shape == (1, CLASSES, height, width)
+    assert scores.isfinite().all()
+
+
+@EVERY_CHOICE
+@torch.no_grad()
+def test_images_do_not_see_each_other(spec):
+    images = some_images(3, 3, 40, 56)
+    alone = torch.cat([ready(spec)(image[None]) for image in images])
+    torch.testing.assert_close(ready(spec)(images), alone, rtol=1e-4, atol=1e-4)
+
+
+@EVERY_CHOICE
+def test_every_parameter_learns(spec):
+    network = made(spec).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()  # batch statistics would cancel the bias in front of them
+        if isinstance(module, ZeroScaleNorm):
+            nn.init.ones_(module.weight)  # at 0, what is before it learns from the second step on
+    sum(scores.square().mean() for scores in network.forward_all(some_images(1, 3, 64, 64))).backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@EVERY_CHOICE
+def test_trains_on_two_images_of_the_smallest_size(spec):
+    network = made(spec).train()
+    size = network.core.multiple
+    scores = network(some_images(2, 3, size, size))
+    scores.square().mean().backward()
+    assert scores.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@EVERY_CHOICE
+@torch.no_grad()
+def test_save_and_load_keeps_every_bit(spec):
+    images = some_images(1, 3, 33, 47)
+    first = ready(spec)
+    second = made(spec, seed=1).eval()
+    assert not torch.equal(first(images), second(images))
+    second.load_state_dict(load(save(first.state_dict())))
+    assert torch.equal(first(images), second(images))
+
+
+@EVERY_MODEL
+@torch.no_grad()
+def test_any_number_of_channels_and_classes(name):
+    for channels in (1, 3, 4):
+        for classes in (1, 2, 21):
+            with torch.device("meta"):  # shapes only
+                scores, *_ = models.build(name, classes, channels)(torch.empty(2, channels, 64, 96))
+            assert scores.shape == (2, classes, 64, 96)
+
+
+@EVERY_MODEL
+@pytest.mark.parametrize("channels", [1, 4])
+@torch.no_grad()
+def test_every_channel_is_seen(name, channels):
+    network = made(name, channels).eval()
+    images = some_images(1, channels, 32, 32)
+    before = network(images)
+    for channel in range(channels):
+        changed = images.clone()
+        changed[:, channel] = 255 - changed[:, channel]
+        assert not torch.equal(network(changed), before)
+
+
+@EVERY_CHOICE
+def test_first_weights_depend_on_the_seed_alone(spec):
+    torch.manual_seed(1)
+    first = made(spec).state_dict()
+    torch.manual_seed(2)
+    torch.rand(7)
+    second = made(spec).state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@EVERY_MODEL
+def test_bfloat16_gives_finite_float32_scores(name):
+    network = made(name).train().to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = network(some_images(2, 3, 64, 64))
+    assert scores.dtype == torch.float32
+    scores.square().mean().backward()
+    assert scores.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@EVERY_MODEL
+def test_channels_last_changes_nothing_but_the_speed(name):
+    images = some_images(1, 3, 48, 64)
+    with torch.no_grad():
+        expected = ready(name)(images)
+        scores = made(name).eval().to(memory_format=torch.channels_last)(images)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
