@@ -1,0 +1,148 @@
+"""Recipes: plain data in, one validated value out; what is wrong is named with its key, value and fix."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segtrial import recipe
+from segtrial.errors import RecipeError
+from segtrial.recipe import Recipe, differences, from_tree, override, parse_yaml
+
+NOTHING = from_tree({"steps": 10})
+
+
+def test_a_recipe_survives_its_own_yaml():
+    wanted = from_tree({"model": "unet:skips=false", "steps": 7, "optimizer": {"name": "sgd", "lr": 1e-3}, "seed": 3})
+    assert from_tree(parse_yaml(wanted.to_yaml(), "test")) == wanted
+
+
+def test_without_a_budget_it_is_minutes():
+    assert from_tree({}).minutes == recipe.DEFAULT_MINUTES
+    assert from_tree({"epochs": 2}).minutes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("no", "no"), ("on", "on"), ("true", True), (".5", 0.5), ("[1, 2]", [1, 2]), ("null", None)],
+)
+def test_yaml_means_what_people_mean(text, value):
+    """YAML 1.1 reads the first as text and the next two as booleans."""
+    assert parse_yaml(text, "test") == value
+
+
+@given(st.floats(min_value=1e-300, max_value=1e300))
+def test_every_number_that_python_prints_is_read_as_that_number(number):
+    assert parse_yaml(repr(number), "test") == number
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"learing_rate": 1}, "recipe: unknown key 'learing_rate'. Known here: model, data"),
+        ({"optimizer": {"lrr": 1}}, "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
+        ({"phases": [{"share": 1.0, "batchh": 2}]}, "recipe: "),
+        ({"optimizer": {"name": "sdg"}}, "optimizer.name='sdg': Input should be 'sgd', 'adam'"),
+        ({"seed": True}, "seed=True: Input should be a valid integer"),
+        ({"seed": "3"}, "seed='3': Input should be a valid integer"),
+        ({"seed": -1}, "seed=-1: Input should be greater than or equal to 0"),
+        ({"epochs": 1, "minutes": 2}, "epochs and minutes are given together; keep one"),
+        ({"ema": 0.0}, "keep=ema needs ema > 0; use keep=last"),
+        (
+            {"phases": [{"share": 0.5, "batch": 1, "crop": 1.0, "scale": [1.0, 1.0]}]},
+            "the shares of phases add up to 0.5",
+        ),
+        (
+            {"phases": [{"share": 1.0, "batch": 1, "crop": 1.0, "scale": [2.0, 1.0]}]},
+            r"scale [2.0, 1.0] must rise and lie in (0, 16]",
+        ),
+        ({"model": {"_target_": "os.system"}}, "model={'_target_': 'os.system'}: Input should be a valid string"),
+    ],
+)
+def test_what_is_wrong_is_named(tree, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        from_tree(tree)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_numbers_that_are_none_are_refused(value):
+    with pytest.raises(RecipeError, match=r"optimizer\.lr="):
+        from_tree({"optimizer": {"lr": value}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!!python/object/apply:os.system [true]", "not plain YAML (could not determine a constructor"),
+        ("a: &a [1]\nb: *a", "alias *a"),
+        ("a: 1\na: 2", "line 1: repeated key a"),
+        ("a: [1", "not plain YAML"),
+        ("a:\n\t- 1", "not plain YAML"),
+        ("x" * 1_000_001, "1000001 characters. A recipe has at most a million"),
+    ],
+    ids=["tag", "alias", "repeated key", "unclosed", "tab", "huge"],
+)
+def test_yaml_that_is_more_than_plain_is_refused_at_once(text, message):
+    before = time.process_time()
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        parse_yaml(text, "recipe.yaml")
+    assert time.process_time() - before < 1
+
+
+def test_files_that_are_no_recipe_are_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"absent.yaml: cannot be read .*Give a YAML file"):
+        recipe.read(tmp_path / "absent.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(RecipeError, match=r"list.yaml: holds list, not a mapping"):
+        recipe.read(tmp_path / "list.yaml")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path):
+    (tmp_path / "recipe.yaml").write_bytes(b"\xef\xbb\xbfmodel: unet\n")
+    assert recipe.read(tmp_path / "recipe.yaml") == {"model": "unet"}
+
+
+def test_settings_reach_into_parts_and_leave_the_rest():
+    tree = {"optimizer": {"name": "sgd"}, "seed": 1}
+    assert override(tree, ["optimizer.lr=1e-2", "seed=2"]) == {"optimizer": {"name": "sgd", "lr": 0.01}, "seed": 2}
+    assert tree == {"optimizer": {"name": "sgd"}, "seed": 1}
+
+
+def test_a_budget_in_a_setting_replaces_the_other():
+    assert override({"epochs": 3}, ["minutes=1"]) == {"minutes": 1}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("seed", "--set seed: no key=value. Write --set optimizer.lr=0.01"),
+        ("=1", "--set =1: no key=value"),
+        ("seed.deep=1", "--set seed.deep: seed holds 1, which has no parts"),
+        ("seed=[", "--set seed=[: not plain YAML"),
+    ],
+)
+def test_settings_that_are_none_are_named(setting, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        override({"seed": 1}, [setting])
+
+
+def test_the_hash_names_what_decides_a_run():
+    names = [name for name in Recipe.model_fields if name not in (*recipe.UNHASHED, *recipe.BUDGETS)]
+    other = {"model": "unet", "seed": 1, "ema": 0.5, "threads": 1, "device": "cpu", "clip": 1.0, "patience": 2}
+    assert set(other) <= set(names)
+    hashes = {NOTHING.model_copy(update={name: value}).hash for name, value in other.items()} | {NOTHING.hash}
+    assert len(hashes) == len(other) + 1
+
+
+def test_the_hash_does_not_name_what_changes_nothing():
+    same = {"data": "elsewhere", "workers": 2, "checkpoint_seconds": 1.0, "progress_steps": 3}
+    assert set(same) == set(recipe.UNHASHED)
+    assert NOTHING.model_copy(update=same).hash == NOTHING.hash
+    assert differences(NOTHING, NOTHING.model_copy(update=same)) == []
+
+
+def test_differences_are_said_by_key():
+    other = from_tree({"steps": 10, "optimizer": {"lr": 0.5}})
+    assert differences(NOTHING, other) == ["optimizer.lr: None -> 0.5"]
