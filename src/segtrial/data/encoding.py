@@ -10,7 +10,7 @@ import numpy as np
 from segtrial.classes import Classes, Color
 from segtrial.data._parallel import all_of
 from segtrial.data.masks import Encoding, as_colors, as_values, read_mask_picture, unpack
-from segtrial.data.tables import VOID_NAMES, Table
+from segtrial.data.tables import Table
 from segtrial.errors import MaskError, listing
 from segtrial.shapes import IGNORE
 
@@ -122,15 +122,9 @@ def _fits(values: Counter[int], count: int) -> bool:
 
 
 def _colors(table: Table, colors: Sequence[Color], tolerance: float) -> Understood:
-    void = [index for index, name in enumerate(table.names) if name.lower() in VOID_NAMES]
-    kept = [index for index in range(len(table.names)) if index not in void]
-    meanings = {color: kept.index(index) if index in kept else IGNORE for index, color in enumerate(colors)}
-    classes = Classes(tuple(table.names[index] for index in kept), tuple(colors[index] for index in kept))
-    notes = [f"masks are colours; {len(classes)} classes from {table.origin}"]
-    if void:
-        names = listing(table.names[index] for index in void)
-        notes.append(f"pixels of {names} count nowhere (IGNORE), because of the name")
-    return Understood(Encoding(None, meanings, tolerance, classes.names), classes, tuple(notes))
+    meanings = {color: index for index, color in enumerate(colors)}
+    note = f"masks are colours; {len(colors)} classes from {table.origin}"
+    return Understood(Encoding(None, meanings, tolerance, table.names), _classes(table), (note,))
 
 
 def _no_colors(seen: Survey, table: Table | None) -> MaskError:

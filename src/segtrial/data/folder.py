@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from segtrial.data.encoding import survey, understand
+from segtrial.data.merging import reduce_classes
 from segtrial.data.pairing import Pairs, find_pairs
 from segtrial.data.reading import Fingerprint, Reader, channels_of, items_of
 from segtrial.data.sample import Dataset, Item
@@ -19,7 +20,8 @@ def open_folder(root: Path, options: SplitOptions) -> Dataset:
     pairs = find_pairs(root)
     items = items_of(pairs.pairs)
     channels, mixed = channels_of(root, items)
-    understood = understand(survey(root, [pair.target for pair in pairs.pairs]), find_table(root))
+    seen = survey(root, [pair.target for pair in pairs.pairs])
+    understood = reduce_classes(understand(seen, find_table(root)))
     classes, swapped = with_swaps(understood.classes)
     items, grouped = with_groups(items, str(root))
     parts, made = split(by_part(pairs, items), options, str(root))

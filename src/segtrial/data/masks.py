@@ -40,8 +40,10 @@ class Encoding:
     def remapped(self, order: tuple[int, ...], names: tuple[str, ...]) -> "Encoding":
         """The same, with class i replaced by order[i] (a class index or IGNORE) of `names`."""
 
-        def move(table: Mapping | None) -> dict | None:
-            return table and {key: order[index] if index != IGNORE else IGNORE for key, index in table.items()}
+        def move(meanings: Mapping | None) -> dict | None:
+            if meanings is None:
+                return None
+            return {key: order[index] if index != IGNORE else IGNORE for key, index in meanings.items()}
 
         return Encoding(move(self.values), move(self.colors), self.tolerance, names)
 
@@ -144,7 +146,7 @@ def _nearest_class(
     distances = np.sqrt((apart**2).sum(axis=2))
     nearest, distance = distances.argmin(axis=1), distances.min(axis=1)
     far = distance > encoding.tolerance
-    indices = np.array([known[numbers[place]] for place in nearest.tolist()], dtype=np.uint8)
+    indices = np.array([known[number] for number in numbers[nearest].tolist()], dtype=np.uint8)
     if not far.any():
         return indices[inverse]
     rows = sorted(np.flatnonzero(far).tolist(), key=lambda row: -counts[row])
