@@ -15,10 +15,10 @@ from segtrial.drawing import (
     confidence_map,
     error_map,
     image_png,
+    label_png,
     legend,
     note_of,
     overlay,
-    label_png,
     picture_of,
     picture_png,
 )
