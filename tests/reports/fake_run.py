@@ -1,20 +1,22 @@
 """A seed in, a run folder out: what training would leave, made of numpy shapes in a second."""
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from segtrial.classes import Classes
+from segtrial.drawing import image_png, label_png
+from segtrial.evaluation import Counts, result_json, save_counts
 from segtrial.recipe import from_tree
 from segtrial.shapes import IGNORE
 
 NAMES = ("sky", "building", "road", "pavement", "tree", "car", "person", "pole")
 H, W = 96, 128
 PHASES = [(160, 16, 64), (120, 8, 80), (80, 6, 96)]
+KEYS = tuple(f"clip{number // 2}/frame_{number:04d}" for number in range(14))
 PLACES = (["worst"] * 3) + (["middle"] * 2) + (["best"] * 3)
 
 
@@ -52,56 +54,6 @@ def confusion_of(truth: np.ndarray, answer: np.ndarray, k: int) -> np.ndarray:
     valid = truth != IGNORE
     np.add.at(counts, (truth[valid].astype(int), answer[valid].astype(int)), 1)
     return counts
-
-
-def share(above: float, below: float) -> float | None:
-    return float(above / below) if below else None
-
-
-def class_row(name: str, c: int, table: np.ndarray) -> dict:
-    hit, truth, answer = table[c, c], table[c].sum(), table[:, c].sum()
-    return {
-        "name": name,
-        "iou": share(hit, truth + answer - hit),
-        "dice": share(2 * hit, truth + answer),
-        "precision": share(hit, answer),
-        "recall": share(hit, truth),
-        "f1": share(2 * hit, truth + answer),
-        "support": int(truth),
-    }
-
-
-def evaluation_of(counts: np.ndarray, names: Sequence[str], split: str) -> dict:
-    table = counts.sum(axis=0)
-    rows = [class_row(name, c, table) for c, name in enumerate(names)]
-    ious = [row["iou"] for row in rows if row["iou"] is not None]
-    miou = float(np.mean(ious))
-    return {
-        "schema": 1,
-        "split": split,
-        "scores": {"miou_dataset": miou, "pixel_accuracy": share(np.trace(table), table.sum()), "dice_dataset": 0.61},
-        "intervals": {
-            "miou_dataset": {"low": miou - 0.04, "high": miou + 0.03, "over": "blocks", "n_blocks": 7},
-            "pixel_accuracy": {"low": 0.8, "high": 0.9, "over": "blocks", "n_blocks": 7},
-            "dice_dataset": None,
-        },
-        "per_class": rows,
-        "n_images": len(counts),
-        "definitions": {
-            "miou_dataset": "mean over classes of the IoU of all pixels of the part together",
-            "pixel_accuracy": "share of counted pixels answered right",
-            "dice_dataset": "mean over classes of the Dice of all pixels together",
-        },
-    }
-
-
-def png(array: np.ndarray, classes: Classes | None = None) -> bytes:
-    image = Image.fromarray(array)
-    if classes is not None:
-        image.putpalette(classes.palette())
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return data.getvalue()
 
 
 def write_json(path: Path, value: object) -> None:
@@ -147,7 +99,16 @@ def write_logs(run: Path, until: int) -> None:
         progress = step / 360
         loss = 0.25 + 1.9 * np.exp(-4 * progress) + random.normal(0, 0.06)
         miou = 0.75 * (1 - np.exp(-3 * progress)) + random.normal(0, 0.02)
-        lines.append({"step": step, "epoch": step // 9, "split": "train", "loss": loss, "learning_rate": rate(progress), "miou_dataset": miou})
+        lines.append(
+            {
+                "step": step,
+                "epoch": step // 9,
+                "split": "train",
+                "loss": loss,
+                "learning_rate": rate(progress),
+                "miou_dataset": miou,
+            }
+        )
         timing.append({"step": step, "seconds": step * 0.42, "images_per_second": 24.0 + random.normal()})
         if step % 90 == 0:
             val = {"loss": loss + 0.1, "miou_dataset": miou - 0.03, "pixel_accuracy": miou + 0.1}
@@ -160,19 +121,17 @@ def rate(progress: float) -> float:
     return 0.02 * min(1, progress / 0.08) * (0.5 + 0.5 * float(np.cos(np.pi * progress)))
 
 
-def write_examples(folder: Path, pictures: list, classes: Classes, keys: Sequence[str]) -> None:
+def write_examples(folder: Path, pictures: list, classes: Classes, keys: Sequence[str], groups: Sequence[str]) -> None:
     folder.mkdir(parents=True)
     images = []
-    for number, (place, (image, truth, answer, confidence), key) in enumerate(zip(PLACES, pictures, keys, strict=False)):
+    for number, (place, (image, truth, answer, confidence)) in enumerate(zip(PLACES, pictures, strict=False)):
         files = {name: f"{number}.{name}.png" for name in ("image", "truth", "answer", "confidence")}
-        for name, array, palette in (
-            ("image", image, None),
-            ("truth", truth, classes),
-            ("answer", answer, classes),
-            ("confidence", confidence, None),
-        ):
-            (folder / files[name]).write_bytes(png(array, palette))
-        images.append({"key": key, "group": key, "miou_image": 0.2 + 0.1 * number, "rank": place, **files})
+        (folder / files["image"]).write_bytes(image_png(image.transpose(2, 0, 1).copy()))
+        (folder / files["truth"]).write_bytes(label_png(truth, classes))
+        (folder / files["answer"]).write_bytes(label_png(answer, classes))
+        (folder / files["confidence"]).write_bytes(image_png(confidence[None]))
+        about = {"key": keys[number], "group": groups[number], "miou_image": 0.2 + 0.1 * number, "rank": place}
+        images.append(about | files)
     write_json(folder / "index.json", {"schema": 1, "images": images})
 
 
@@ -186,28 +145,28 @@ def start(run: Path, classes: Classes, notes: Sequence[str] = ()) -> None:
     write_json(run / "environment.json", {"schema": 1, **versions, **machine})
 
 
-def finish(run: Path, classes: Classes, keys: Sequence[str] | None = None) -> None:
+def finish(run: Path, classes: Classes, keys: Sequence[str] = KEYS, images_per_group: int = 2) -> None:
     """The rest: logs, model file, counts, examples, evaluation."""
     random, k = np.random.default_rng(3), len(classes)
     write_logs(run, until=360)
     pictures, counts = [], []
-    for number in range(14):
+    for number in range(len(keys)):
         truth = scene(random, k)
         answer = answer_to(truth, random, k, error=0.8 - number * 0.05)
         confidence = np.where(truth == answer, 230, 120).astype(np.uint8)
         pictures.append((photo_of(truth, classes, random), truth, answer, confidence))
         counts.append(confusion_of(truth, answer, k))
-    keys = keys or [f"clip{number // 2}/frame_{number:04d}" for number in range(14)]
+    groups = tuple(f"clip{number // images_per_group}" for number in range(len(keys)))
     (run / "model.safetensors").write_bytes(b"weights")
-    write_examples(run / "examples" / "val", pictures, classes, keys)
-    (run / "counts").mkdir()
-    np.savez(run / "counts" / "val.npz", keys=np.array(keys), groups=np.array(keys), counts=np.stack(counts))
-    write_json(run / "evaluation.json", evaluation_of(np.stack(counts), classes.names, "val"))
+    write_examples(run / "examples" / "val", pictures, classes, keys, groups)
+    result = Counts(tuple(keys), groups, np.stack(counts))
+    save_counts(run / "counts" / "val.npz", result)
+    write_json(run / "evaluation.json", {**result_json(result, classes), "split": "val"})
 
 
-def whole(run: Path, classes: Classes | None = None, notes: Sequence[str] = (), keys: Sequence[str] | None = None) -> Path:
+def whole(run: Path, classes: Classes | None = None, notes: Sequence[str] = (), **rest: Any) -> Path:
     """A finished run."""
     classes = classes or Classes.named(NAMES)
     start(run, classes, notes)
-    finish(run, classes, keys)
+    finish(run, classes, **rest)
     return run

@@ -6,8 +6,10 @@ figure serves light and dark. Text stays text. The same numbers always give the 
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,7 +17,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from segtrial.reports import wording
 
@@ -31,11 +33,11 @@ VARIABLES = {
 }
 """Stand-in colours, all near black so that a figure cut out of its page is still legible."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "segtrial",
     "font.family": "DejaVu Sans",  # comes with matplotlib: text is measured alike on every machine
-    "font.size": 9,
+    "font.size": 11,
     "axes.unicode_minus": True,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.7,
@@ -72,7 +74,7 @@ class Stretch:
     label: str
 
 
-def curve(label: str, color: str, lines: Sequence[dict], field: str, *, noisy: bool = False) -> Curve:
+def curve(label: str, color: str, lines: Sequence[Mapping[str, Any]], field: str, *, noisy: bool = False) -> Curve:
     """The values of `field` in lines of a metrics log; lines without a value are left out."""
     points = [(line["step"], float(line[field])) for line in lines if line.get(field) is not None]
     return Curve(label, color, tuple(step for step, _ in points), tuple(value for _, value in points), noisy)
@@ -84,9 +86,9 @@ def draw(name: str, curves: Sequence[Curve], stretches: Sequence[Stretch], descr
     `name` starts every id in it and so must be unique on the page; `description` is read to those who do not see.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.0), layout="none")
+        figure = Figure(figsize=(4.8, 3.2))
         canvas = FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.115, 0.13, 0.72, 0.75))
+        axes = figure.add_axes((0.125, 0.15, 0.655, 0.74))
         figure.patch.set_alpha(0)
         drawn = [one for one in curves if one.steps]
         _frame(axes, drawn, stretches)
@@ -114,9 +116,10 @@ def _frame(axes: Axes, curves: Sequence[Curve], stretches: Sequence[Stretch]) ->
 
 def _heights(axes: Axes, values: Float[np.ndarray, " n"]) -> None:
     """From 0 where the values allow it; on a logarithm where the largest hides the others."""
-    typical = np.percentile(values[values > 0], 5) if (values > 0).any() else 0
-    if values.min() > 0 and values.max() > 50 * typical:
+    if values.min() > 0 and values.max() > 50 * np.median(values):
         axes.set_yscale("log")
+        axes.set_ylim(values.min() / 1.3, values.max() * 1.3)
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(min(0, values.min()), values.max() * 1.08 or 1)
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -125,14 +128,14 @@ def _heights(axes: Axes, values: Float[np.ndarray, " n"]) -> None:
 
 def _shade(axes: Axes, stretches: Sequence[Stretch]) -> None:
     """Every second phase on a darker ground, each with its name above."""
-    room = axes.get_xlim()[1] * 0.16
+    room = axes.get_xlim()[1] * 0.2
     for number, stretch in enumerate(stretches):
         if number % 2 == 0 and len(stretches) > 1:
             axes.axvspan(stretch.first, stretch.end, color=SHADE, linewidth=0, zorder=0)
         if stretch.end - stretch.first >= room:
             middle = (stretch.first + stretch.end) / 2
             place = axes.get_xaxis_transform()
-            axes.text(middle, 1.03, stretch.label, transform=place, ha="center", color=MUTED, fontsize=7.5)
+            axes.text(middle, 1.03, stretch.label, transform=place, ha="center", color=MUTED, fontsize=9.5)
 
 
 def _line(axes: Axes, one: Curve) -> None:
@@ -156,23 +159,29 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def _label(axes: Axes, curves: Sequence[Curve]) -> None:
     """Each line's name and last value beside its end, moved apart where they would cover each other."""
-    ends = [_smoothed(np.array(one.steps), np.array(one.values))[1][-1] if one.noisy else one.values[-1] for one in curves]
+    ends = [_end(one) for one in curves]
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((0, end))[1]) for end in ends]
     for one, end, height in zip(curves, ends, _apart(heights), strict=True):
-        text = f"{one.label} {_tidy(end)}".strip()
+        text = f"{one.label} {_tidy(end)}" if one.label else ""
         axes.text(1.02, height, text, transform=axes.transAxes, color=one.color, va="center", fontweight="bold")
+
+
+def _end(one: Curve) -> float:
+    """The last value of what is drawn thick."""
+    steps, values = np.array(one.steps), np.array(one.values)
+    return float(_smoothed(steps, values)[1][-1]) if one.noisy else float(values[-1])
 
 
 def _tidy(value: float) -> str:
     return f"{value:.3f}" if 0.1 <= abs(value) < 100 else wording.short_count(value)
 
 
-def _apart(heights: Sequence[float], gap: float = 0.075) -> list[float]:
+def _apart(heights: Sequence[float], gap: float = 0.085) -> list[float]:
     """The heights, nudged up in order so that neighbours are at least `gap` of the axis apart."""
     placed = list(heights)
     order = sorted(range(len(placed)), key=placed.__getitem__)
-    for below, above in zip(order, order[1:], strict=False):
+    for below, above in pairwise(order):
         placed[above] = max(placed[above], placed[below] + gap)
     return placed
 

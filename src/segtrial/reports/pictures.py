@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from segtrial.classes import Classes
+from segtrial.drawing import confidence_map, error_map
 from segtrial.errors import RunError
 from segtrial.reports import wording
 from segtrial.reports.records import CONTINUE, Example
@@ -20,8 +21,6 @@ WIDEST = 480
 
 MOST = 24
 """Rows of pictures on a page."""
-
-WRONG = (235, 30, 80)
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,15 @@ class Row:
 
 
 def rows(examples: tuple[Example, ...], classes: Classes) -> list[Row]:
-    """Rows of the first MOST examples. Raises RunError naming a picture that cannot be shown."""
-    return [_row(example, classes) for example in examples[:MOST]]
+    """Rows of the first MOST examples, the worst on top. Raises RunError naming a picture that cannot be shown."""
+    ordered = sorted(examples[:MOST], key=lambda example: 2.0 if example.miou is None else example.miou)
+    return [_row(example, classes) for example in ordered]
 
 
 def _row(example: Example, classes: Classes) -> Row:
     photo = _open(example.image).convert("RGB")
     truth, answer = _labels(example.truth, photo.size), _labels(example.answer, photo.size)
-    confidence = _open(example.confidence).convert("L")
+    sure = np.asarray(_open(example.confidence).convert("L"), np.float32) / 255  # h w
     wrong = (truth != answer) & (truth != IGNORE)
     counted = int((truth != IGNORE).sum())
     share = int(wrong.sum()) / counted if counted else None
@@ -63,8 +63,8 @@ def _row(example: Example, classes: Classes) -> Row:
         _panel("image", f"Image {example.key}", photo),
         _panel("truth", f"Truth: {_contents(truth, classes)}", _colored(truth, classes)),
         _panel("answer", f"Answer: {_contents(answer, classes)}", _colored(answer, classes)),
-        _panel("error", f"Wrong pixels in red: {wording.percent(share)}", _errors(photo, wrong)),
-        _panel("confidence", f"Confidence: {np.asarray(confidence).mean() / 255:.2f} on average", confidence),
+        _panel("error", f"Wrong pixels in red: {wording.percent(share)}", _errors(photo, truth, answer)),
+        _panel("confidence", f"Confidence {sure.mean():.2f} on average", Image.fromarray(confidence_map(sure))),
     )
     return Row(example.key, example.group, example.rank, example.miou, share, panels)
 
@@ -92,10 +92,9 @@ def _colored(labels: UInt8[np.ndarray, "h w"], classes: Classes) -> Image.Image:
     return image
 
 
-def _errors(photo: Image.Image, wrong: Bool[np.ndarray, "h w"]) -> Image.Image:
-    """The photo in faint grey, wrong pixels in red."""
-    grey = np.asarray(photo.convert("L").convert("RGB")) // 2 + 90
-    return Image.fromarray(np.where(wrong[..., None], np.uint8(WRONG), grey))
+def _errors(photo: Image.Image, truth: UInt8[np.ndarray, "h w"], answer: UInt8[np.ndarray, "h w"]) -> Image.Image:
+    image = np.asarray(photo).transpose(2, 0, 1)  # c h w
+    return Image.fromarray(error_map(image, truth, answer))
 
 
 def _contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4) -> str:

@@ -108,7 +108,9 @@ def read(folder: Path) -> Run:
     plan = _object(folder / "plan.json", ("recipe", "steps", "phases", "classes", "model"))
     metrics = _log(folder / "metrics.jsonl", ("step", "split"))
     classes = Classes.from_json(plan["classes"])
-    evaluation = _optional_object(folder / "evaluation.json", ("scores", "intervals", "per_class", "definitions", "split"))
+    evaluation = _optional_object(
+        folder / "evaluation.json", ("scores", "intervals", "per_class", "definitions", "split")
+    )
     split = "val" if evaluation is None else str(evaluation["split"])
     return Run(
         folder=folder,
@@ -192,4 +194,6 @@ def _example(folder: Path, entry: Any) -> Example:
             raise RunError(folder / name, "named by index.json but not there", CONTINUE)
     image, truth, answer, confidence = (folder / str(checked[field]) for field in files)
     score = None if checked["miou_image"] is None else float(checked["miou_image"])
-    return Example(str(checked["key"]), str(checked["group"]), str(checked["rank"]), score, image, truth, answer, confidence)
+    return Example(
+        str(checked["key"]), str(checked["group"]), str(checked["rank"]), score, image, truth, answer, confidence
+    )

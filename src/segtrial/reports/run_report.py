@@ -6,7 +6,6 @@ in it moves the slider that fades label maps over the photographs.
 
 import shlex
 from base64 import b64encode
-from collections.abc import Mapping
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -36,24 +35,29 @@ def write(run: Path) -> Path:
 def render(run: Run) -> str:
     """The page as HTML. The same records give the same characters."""
     script = _packaged("page.js")
-    return _environment().from_string(_packaged("run.html.j2")).render(
-        run=run,
-        title=_title(run),
-        css=_packaged("page.css"),
-        script=script,
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-        status=_status(run),
-        headline=_headline(run),
-        remarks=_remarks(run),
-        facts=_facts(run),
-        scores=_scores(run),
-        curves=_curves(run),
-        classes=_classes(run),
-        matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
-        mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),
-        rows=pictures.rows(run.examples, run.classes),
-        settings=_settings(run),
-        commands=_commands(run),
+    return (
+        _environment()
+        .from_string(_packaged("run.html.j2"))
+        .render(
+            run=run,
+            title=_title(run),
+            css=_packaged("page.css"),
+            script=script,
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+            status=_status(run),
+            headline=_headline(run),
+            remarks=_remarks(run),
+            facts=_facts(run),
+            scores=_scores(run),
+            definitions=_definitions(run),
+            curves=_curves(run),
+            classes=_classes(run),
+            matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
+            mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),
+            rows=pictures.rows(run.examples, run.classes),
+            settings=_settings(run),
+            commands=_commands(run),
+        )
     )
 
 
@@ -70,6 +74,7 @@ def _environment() -> jinja2.Environment:
         "percent": wording.percent,
         "count": wording.count,
         "short_count": wording.short_count,
+        "interval": wording.interval,
         "color": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
     }
     return environment
@@ -95,24 +100,25 @@ def _headline(run: Run) -> dict[str, Any] | None:
         return None
     return {
         "value": run.evaluation["scores"][HEADLINE],
+        "interval": run.evaluation["intervals"][HEADLINE],
+        "reason": run.evaluation.get("reason", "the score is undefined"),
         "images": run.evaluation["n_images"],
-        **_interval(run.evaluation, HEADLINE),
     }
 
 
-def _interval(evaluation: Mapping[str, Any], name: str) -> dict[str, Any]:
-    entry = wording.interval_entry(evaluation["intervals"], name)
-    return {"interval": entry, "reason": wording.interval_or_reason(evaluation["intervals"], name)}
-
-
 def _scores(run: Run) -> list[dict[str, Any]]:
-    evaluation = run.evaluation
-    if evaluation is None:
-        return []
+    """Name, value, interval (None where there is none) and definition of each score."""
+    result = run.evaluation or {"scores": {}}
     return [
-        {"name": name, "value": value, "definition": evaluation["definitions"][name], **_interval(evaluation, name)}
-        for name, value in evaluation["scores"].items()
+        {"name": name, "value": value, "interval": result["intervals"][name], "definition": result["definitions"][name]}
+        for name, value in result["scores"].items()
     ]
+
+
+def _definitions(run: Run) -> dict[str, str]:
+    """What else is printed and needs a definition: the columns of the classes, the interval."""
+    result = run.evaluation or {"scores": {}, "definitions": {}}
+    return {name: text for name, text in result["definitions"].items() if name not in result["scores"]}
 
 
 def _remarks(run: Run) -> list[str]:
@@ -144,7 +150,7 @@ def _curves(run: Run) -> list[dict[str, str]]:
     wanted = (
         ("loss", "Loss", "Lower is better.", ("train", "val")),
         ("miou_dataset", "mIoU", "Of the last training batch, and of the whole val part.", ("train", "val")),
-        ("learning_rate", "Learning rate", "", ("train",)),
+        ("learning_rate", "Learning rate", "Of the first group of weights.", ("train",)),
     )
     return [figure for one in wanted if (figure := _figure(run, *one))]
 
@@ -235,7 +241,10 @@ def _commands(run: Run) -> list[tuple[str, str]]:
         return [("Continue this run to its end.", f"segtrial train --recipe {name}/recipe.yaml --out {name}"), rerun]
     data = shlex.quote(str(run.recipe["data"]))
     return [
-        ("Answer for new images with the model file.", f"segtrial predict {name}/model.safetensors IMAGES --out ANSWERS"),
+        (
+            "Answer for new images with the model file.",
+            f"segtrial predict {name}/model.safetensors IMAGES --out ANSWERS",
+        ),
         ("Score it again.", f"segtrial evaluate {name} --data {data} --split {run.split} --json"),
         rerun,
     ]

@@ -26,15 +26,17 @@ def show(evaluation: Mapping[str, Any], console: Console) -> None:
         else:
             console.print(*plain_lines(head, rows), sep="\n", markup=False, highlight=False, soft_wrap=True)
         title = None
+    if evaluation.get("reason"):
+        console.print(f"No interval: {wording.plain(evaluation['reason'])}.", markup=False, highlight=False)
 
 
 def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval (or why there is none) and definition of each score."""
+    """Name, value, interval and definition of each score."""
     return [
         (
             name,
             wording.score(value),
-            wording.interval_or_reason(evaluation["intervals"], name),
+            wording.interval(evaluation["intervals"][name]),
             wording.plain(evaluation["definitions"][name]),
         )
         for name, value in evaluation["scores"].items()

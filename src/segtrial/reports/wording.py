@@ -50,19 +50,9 @@ def duration(seconds: float | int | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def interval_entry(intervals: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """The interval of a score in an evaluation, or None where there is none."""
-    entry = intervals.get(name)
-    return None if entry is None or entry.get("low") is None else entry
-
-
-def interval_or_reason(intervals: Mapping[str, Any], name: str) -> str:
-    """ "0.580 to 0.640", or why there is no interval."""
-    entry = interval_entry(intervals, name)
-    if entry is not None:
-        return f"{score(entry['low'])} to {score(entry['high'])}"
-    told = intervals.get(name) or intervals
-    return f"none: {told['reason']}" if told.get("reason") else "none"
+def interval(entry: Mapping[str, Any] | None) -> str:
+    """ "0.580 to 0.640", or "none"."""
+    return "none" if entry is None else f"{score(entry['low'])} to {score(entry['high'])}"
 
 
 def plain(text: object) -> str:
