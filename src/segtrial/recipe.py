@@ -58,15 +58,20 @@ class Optimizer(_Part):
     """Named optimizer; None means the optimizer's own default (see `segtrial.optimizers`)."""
 
     name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "muon"
+    """Muon moves matrices and convolutions, AdamW all else."""
     lr: float | None = Field(None, gt=0)
+    """Highest learning rate; none takes the optimizer's own default, as in the next two."""
     weight_decay: float | None = Field(None, ge=0)
+    """Decoupled for adamw and muon."""
     momentum: float | None = Field(None, ge=0, lt=1)
+    """Share of the old mean gradient that is kept; beta 1 of adam and adamw."""
 
 
 class Schedule(_Part):
     """Learning rate as a factor of progress."""
 
     name: Literal["constant", "step", "poly", "cosine"] = "cosine"
+    """How the learning rate falls after its warm-up."""
     warmup: float = Field(0.08, ge=0, lt=1)
     """Share of the steps in which the rate rises linearly from 0."""
 
@@ -94,8 +99,11 @@ class Loss(_Part):
     """What is lowered."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
+    """Mean over the pixels that count."""
     class_weights: Literal["none", "inverse_sqrt", "median_frequency"] = "inverse_sqrt"
+    """What rare classes weigh, from their share of the training pixels."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
     auxiliary: float = Field(0.4, ge=0)
     """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
 
@@ -112,6 +120,7 @@ class Recipe(_Part):
     minutes: float | None = Field(None, gt=0)
     """The budget: exactly one of epochs, steps and minutes."""
     seed: int = Field(0, ge=0, lt=2**53)
+    """Decides every random choice, together with what it is for."""
     split: Split = Split()
     phases: tuple[Phase, ...] = (
         Phase(share=0.45, batch=16, crop=0.5, scale=(0.48, 0.75)),
@@ -140,6 +149,7 @@ class Recipe(_Part):
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the network computes in; auto is bfloat16 where the hardware multiplies it."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of each rank; None takes the cores there are. Written into the plan: the bits depend on it."""
     deterministic: bool = False

@@ -1,0 +1,145 @@
+"""Source files in, the generated parts of README.md and docs/*.md out: `python docs/generate.py` writes them.
+
+A generated part stands between <!-- NAME --> and <!-- /NAME -->. A test compares; nobody keeps it by hand.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from segtrial import scores
+from segtrial.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "segtrial"
+
+JOURNEY = (
+    ("words", "shapes errors classes randomness files"),
+    ("rooms that never see each other", "data models losses class_weights counts optimizers statistics"),
+    ("machinery of that floor", "drawing hardware ranks signals tensorfile"),
+    ("what decides a run; rows of counts to scores", "recipe scores"),
+    ("one file in, a network out; any image, an answer", "modelfile prediction"),
+    ("model + images -> counts", "evaluation"),
+    ("the loop", "training"),
+    ("records -> pages", "reports"),
+    ("the door", "api cli console"),
+)
+"""The tree in the order of the floors; files that no line names come at the end of theirs."""
+
+
+def pages() -> dict[Path, str]:
+    """What each page with generated parts must say, whole."""
+    parts = {"tree": tree(), "fields": fields(), "definitions": definitions()}
+    return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+
+
+def tree() -> str:
+    """The captioned tree of the package: first lines of docstrings, in journey order."""
+    lines = ["src/segtrial/"]
+    for title, rooms in JOURNEY:
+        lines.append(f"  -- {title}")
+        for room in rooms.split():
+            lines += _room(room)
+    return "```\n" + "\n".join(lines) + "\n```"
+
+
+def _room(room: str) -> Iterator[str]:
+    if (PACKAGE / room).is_dir():
+        yield f"  {room}/"
+        for path in sorted((PACKAGE / room).glob("*.py")):
+            yield f"    {path.name:<18} {_caption(path)}"
+    else:
+        for path in sorted(PACKAGE.glob(f"{room}.py")) + sorted(PACKAGE.glob(f"{room}_*.py")):
+            if path.stem == room or path.stem.startswith("cli_"):
+                yield f"  {path.name:<20} {_caption(path)}"
+
+
+def _caption(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0].rstrip(".:")
+
+
+def fields() -> str:
+    """The table of recipe fields: dotted key, values, default, meaning."""
+    rows = [f"| `{key}` | {kind} | {default} | {meaning} |" for key, kind, default, meaning in _fields(Recipe)]
+    return "\n".join(["| key | values | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _fields(part: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    said = _said(part)
+    for name, field in part.model_fields.items():
+        inner, several = _inner(field.annotation)
+        if several:
+            yield prefix + name, "list of parts", f"{len(field.default)} parts", said.get(name, "")
+        if inner:
+            yield from _fields(inner, f"{prefix}{name}{'[]' if several else ''}.")
+        else:
+            yield prefix + name, _kind(field), _default(field), said.get(name, "")
+
+
+def _inner(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The part that a field holds, if it holds one, and whether it holds several."""
+    first = get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
+    return (
+        (first, first is not annotation) if isinstance(first, type) and issubclass(first, BaseModel) else (None, False)
+    )
+
+
+def _said(part: type[BaseModel]) -> dict[str, str]:
+    """The text under each field; fields without one share the text of the next that has it."""
+    body = next(n for n in ast.walk(_SOURCE) if isinstance(n, ast.ClassDef) and n.name == part.__name__).body
+    said: dict[str, str] = {}
+    waiting: list[str] = []
+    for node in body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            waiting.append(node.target.id)
+        elif waiting and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            text = " ".join(str(node.value.value).split())
+            said |= dict.fromkeys(waiting, text)
+            waiting = []
+        elif waiting:
+            break
+    return said
+
+
+_SOURCE = ast.parse((PACKAGE / "recipe.py").read_text())
+
+
+def _kind(field: FieldInfo) -> str:
+    text = re.sub(r"typing\.Literal\[(.*?)\]", lambda m: m[1].replace("'", ""), str(field.annotation))
+    text = re.sub(r"<class '(\w+)'>", r"\1", text).replace(" | None", " or none").replace("tuple", "list")
+    bounds = [str(limit) for limit in field.metadata]
+    words = [re.sub(r"\w+\((\w+)=(.*?)\)", lambda m: f"{_SIGNS[m[1]]} {m[2]}", bound) for bound in bounds]
+    return ", ".join([text.replace(", ...", ""), *words]).replace("|", "or")
+
+
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(needed)"
+    words = {None: "none", (): "[]", True: "true", False: "false"}
+    return words[field.default] if type(field.default) in (bool, tuple, type(None)) else str(field.default)
+
+
+def definitions() -> str:
+    """Every score with its definition."""
+    rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in scores.DEFINITIONS.items()]
+    return "\n".join(["| score | definition |", "|---|---|", *rows])
+
+
+def _filled(page: Path, parts: dict[str, str]) -> str:
+    text = page.read_text()
+    for name, body in parts.items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}{body}\n{m[2]}", text, flags=re.S)  # noqa: B023
+    return text
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        page.write_text(text)
