@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ class Batch:
     keys: tuple[str, ...]
 
 
+@runtime_checkable
 class Samples(Protocol):
     """Samples by number, as a `Store` has them."""
 
@@ -154,11 +155,7 @@ class Batches:
     def _crop(self, epoch: int, index: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
         image, target, key = self._resident.sample(index) if self._resident else _tensors(self.store[index])
         drawn = draw(self.augmentation, self.seed, epoch, key)
-        try:
-            crop = apply(image, target, drawn, scale=phase.scale, size=phase.size, mirrored=self.mirrored)
-        except Exception as error:
-            error.add_note(f"while cropping sample {key!r}")
-            raise
+        crop = apply(image, target, drawn, scale=phase.scale, size=phase.size, mirrored=self.mirrored)
         return *crop, key
 
     def _on_device(self, batch: Batch) -> Batch:
