@@ -140,12 +140,14 @@ def predict(
     *,
     overlay: bool = True,
     confidence: bool = True,
+    resume: bool = False,
     device: str = "auto",
     watch: Watch | None = None,
 ) -> PredictionReport:
     """Answer for image files and folders: label PNGs with the model's palette, overlays and confidences in `out`.
 
-    Images that cannot be read are skipped and listed in the report with the reason.
+    Images that cannot be read are skipped and listed in the report with the reason. With `resume`, answers that this
+    model gave for the same pictures before are kept. Raises UserError as `segtrial.prediction.predict_files` does.
     """
     watch = watch or Silent()
     return prediction.predict_files(
@@ -154,6 +156,7 @@ def predict(
         Path(out),
         overlay=overlay,
         confidence=confidence,
+        resume=resume,
         progress=lambda done, total: watch.bar(done, total, "predicting"),
     )
 
@@ -186,7 +189,7 @@ def split_options(wanted: Recipe) -> SplitOptions:
 
 def _require_same_classes(place: str, data: Classes, model: Classes) -> None:
     """Names must agree; a table that was only numbered, from the masks' values, may be shorter than the model's."""
-    if data.names == model.names or (data == Classes.numbered(len(data)) and len(data) <= len(model)):
+    if data.names == model.names or (data.names == Classes.numbered(len(data)).names and len(data) <= len(model)):
         return
     found = f"classes {listing(data.names)}, but the model knows {listing(model.names)}"
     raise DataError(place, found, "Evaluate on data with the model's classes, in its order")

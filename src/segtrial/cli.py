@@ -147,6 +147,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Where the answers go.", show_default=False)],
     overlay: Annotated[bool, typer.Option(help="Also write the answer drawn over the image.")] = True,
     confidence: Annotated[bool, typer.Option(help="Also write how sure the model is.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep answers that are there already.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -158,13 +159,14 @@ def predict(
 
     with console.watching() as watch:
         report = api.predict(
-            model, images, out, overlay=overlay, confidence=confidence, device=device, watch=watch
-        )  # fmt: skip
+            model, images, out, overlay=overlay, confidence=confidence, resume=resume, device=device, watch=watch
+        )
     if as_json:
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
-        _print_json({"schema": 1, "out": str(out), "done": [str(path) for path in report.done], "skipped": skipped})
+        done, kept = ([str(path) for path in paths] for paths in (report.done, report.kept))
+        _print_json({"schema": 1, "out": str(out), "done": done, "kept": kept, "skipped": skipped})
     else:
-        console.print_prediction(len(report.done), report.skipped, out)
+        console.print_prediction(len(report.done), len(report.kept), report.skipped, out)
     if report.skipped:
         raise typer.Exit(SKIPPED)
 

@@ -136,9 +136,9 @@ def print_run(evaluation: Mapping[str, Any], folder: Path) -> None:
     print(f"\nModel   {folder / 'model.safetensors'}\nReport  {folder / 'report.html'}")
 
 
-def print_prediction(done: int, skipped: Sequence[tuple[Path, str]], out: Path) -> None:
+def print_prediction(done: int, kept: int, skipped: Sequence[tuple[Path, str]], out: Path) -> None:
     """How many answers there are and where, on stdout; what was skipped and why, on stderr."""
-    print(f"{done} answered, in {out}")
+    print(f"{done} answered{f', {kept} kept' if kept else ''}, in {out}")
     for path, reason in skipped:
         print(f"skipped {wording.plain(path)}: {wording.plain(reason)}", file=sys.stderr)
 
