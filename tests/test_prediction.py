@@ -1,0 +1,383 @@
+"""Files in, answers out, against a network whose answer is known: each pixel's largest colour channel."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from segtrial.classes import Classes
+from segtrial.drawing import colored, picture_of
+from segtrial.errors import DataError, DataNotFound, ImageError, RunError
+from segtrial.models._whole import Whole
+from segtrial.prediction import answer, predict_files
+
+CLASSES = Classes(("red", "green", "blue"), ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
+
+
+class Largest(nn.Module):
+    """Scores are the normalised channels; `calls` counts the images seen."""
+
+    multiple = 8
+    calls = 0
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        self.calls += 1
+        return (x,)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    network: Whole
+    classes: Classes = CLASSES
+    digest: str = "first"
+
+
+@pytest.fixture
+def model() -> Loaded:
+    return Loaded(Whole(Largest(), torch.zeros(3), torch.full((3,), 0.1)).eval())
+
+
+def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """c h w, with no two channels equal anywhere."""
+    values = np.random.default_rng(seed).permuted(
+        np.arange(256)[:, None, None].repeat(height, 1).repeat(width, 2), axis=0
+    )
+    return values[:channels].astype(np.uint8)
+
+
+def put(path: Path, height: int = 6, width: int = 9, seed: int = 0) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = noise(height, width, seed=seed)
+    Image.fromarray(image.transpose(1, 2, 0)).save(path, **({} if path.suffix == ".png" else {"lossless": True}))
+    return image
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def labels_in(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+# ---- one image
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 1), (8, 8), (33, 17), (97, 65)], ids=str)
+def test_the_answer_is_the_largest_score_and_its_probability(size, model):
+    image = noise(*size)
+    given = answer(model.network, image)
+    np.testing.assert_array_equal(given.labels, image.argmax(0))
+    powers = np.exp(image.astype(np.float64) / 255 / 0.1)  # the softmax written out
+    np.testing.assert_allclose(given.confidence, powers.max(0) / powers.sum(0), rtol=1e-5)
+    assert given.labels.dtype == np.uint8
+
+
+def test_floats_and_bytes_get_one_answer(model):
+    image = noise(5, 6)
+    np.testing.assert_array_equal(
+        answer(model.network, (image / 255).astype(np.float32)).labels, answer(model.network, image).labels
+    )
+
+
+def test_an_array_that_may_not_be_written_to_is_answered(model):
+    image = noise(4, 4)
+    image.flags.writeable = False
+    np.testing.assert_array_equal(answer(model.network, image).labels, image.argmax(0))
+
+
+def test_bfloat16_computes_in_bfloat16():
+    class Spy(nn.Module):
+        multiple = 1
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            y = self.conv(x)
+            self.seen = y.dtype
+            return (y,)
+
+    network = Whole(Spy(), torch.zeros(3), torch.ones(3)).eval()
+    assert answer(network, noise(3, 3), precision=torch.bfloat16).confidence.dtype == np.float32
+    assert network.core.seen == torch.bfloat16
+    answer(network, noise(3, 3))
+    assert network.core.seen == torch.float32
+
+
+def test_a_network_in_train_mode_is_not_asked(model):
+    with pytest.raises(AssertionError, match="train mode"):
+        answer(model.network.train(), noise(3, 3))
+
+
+def test_channels_that_are_not_the_networks_are_refused(model):
+    with pytest.raises(ImageError, match=r"1 channels in shape .* the network was made for 3"):
+        answer(model.network, noise(3, 3, channels=1))
+
+
+# ---- files and folders
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 31), (40, 3), (97, 65)], ids=str)
+def test_labels_overlay_and_confidence_have_the_images_size(size, model, tmp_path):
+    image = put(tmp_path / "a.png", *size)
+    report = predict_files(model, [tmp_path / "a.png"], tmp_path / "out")
+    assert report.done == (tmp_path / "a.png",)
+    assert sorted(tree(tmp_path / "out")) == ["a.png", "a_confidence.png", "a_overlay.png"]
+    labels = labels_in(tmp_path / "out" / "a.png")
+    np.testing.assert_array_equal(labels, image.argmax(0))
+    opened = Image.open(tmp_path / "out" / "a.png")
+    assert opened.mode == "P"
+    np.testing.assert_array_equal(np.asarray(opened.convert("RGB")), colored(labels, CLASSES))
+    for name in ("a_confidence.png", "a_overlay.png"):
+        assert labels_in(tmp_path / "out" / name).shape == (*size, 3)
+    full = (labels_in(tmp_path / "out" / "a_overlay.png") == colored(labels, CLASSES)).all(2)
+    assert full[:, :-1][labels[:, 1:] != labels[:, :-1]].all()  # borders are in full colour
+
+
+def test_only_labels_if_only_labels_are_wanted(model, tmp_path):
+    put(tmp_path / "a.png")
+    predict_files(model, [tmp_path / "a.png"], tmp_path / "out", overlay=False, confidence=False)
+    assert sorted(tree(tmp_path / "out")) == ["a.png"]
+
+
+def test_folders_keep_their_shape_and_junk_is_passed_over(model, tmp_path):
+    for name in ("a.png", "sub/a.png", "sub/deep/Ü b.webp", "sub/.hidden.png", ".git/x.png"):
+        put(tmp_path / "in" / name)
+    for name in ("Thumbs.db", "notes.txt", "sub/._a.png"):
+        (tmp_path / "in" / name).write_text("junk")
+    report = predict_files(model, [str(tmp_path / "in")], tmp_path / "out", overlay=False, confidence=False)
+    assert sorted(tree(tmp_path / "out")) == ["a.png", "sub/a.png", "sub/deep/Ü b.png"]
+    assert report.skipped == ()
+
+
+def test_globs_keep_what_follows_their_fixed_part(model, tmp_path):
+    for name in ("one/x/a.png", "two/x/a.png", "two/y/b.png", "two/z.txt"):
+        put(tmp_path / "in" / name) if name.endswith("png") else (tmp_path / "in" / name).write_text("")
+    wanted = {"overlay": False, "confidence": False}
+    predict_files(model, [f"{tmp_path}/in/*/x/*.png"], tmp_path / "files", **wanted)
+    assert sorted(tree(tmp_path / "files")) == ["one/x/a.png", "two/x/a.png"]
+    predict_files(model, [f"{tmp_path}/in/t*"], tmp_path / "folders", **wanted)
+    assert sorted(tree(tmp_path / "folders")) == ["two/x/a.png", "two/y/b.png"]
+    predict_files(model, [f"{tmp_path}/in/**/*"], tmp_path / "all", **wanted)
+    assert sorted(tree(tmp_path / "all")) == ["one/x/a.png", "two/x/a.png", "two/y/b.png"]
+
+
+def test_a_name_with_brackets_that_is_there_is_no_glob(model, tmp_path):
+    put(tmp_path / "a[1].png")
+    assert predict_files(model, [str(tmp_path / "a[1].png")], tmp_path / "out").done
+
+
+def test_a_picture_named_twice_is_answered_once(model, tmp_path):
+    put(tmp_path / "in" / "a.png")
+    report = predict_files(model, [tmp_path / "in", tmp_path / "in" / "a.png"], tmp_path / "out")
+    assert len(report.done) == model.network.core.calls == 1
+
+
+def test_a_photo_taken_sideways_is_answered_upright(model, tmp_path):
+    image = noise(4, 10)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "a.png", exif=exif)
+    predict_files(model, [tmp_path / "a.png"], tmp_path / "out")
+    np.testing.assert_array_equal(labels_in(tmp_path / "out" / "a.png"), np.rot90(image.argmax(0), -1))
+
+
+def test_grey_pictures_are_answered_by_a_colour_network(model, tmp_path):
+    Image.fromarray(noise(4, 5)[0]).save(tmp_path / "grey.png")
+    predict_files(model, [tmp_path / "grey.png"], tmp_path / "out")
+    shown = labels_in(tmp_path / "out" / "grey_overlay.png")
+    np.testing.assert_array_equal(labels_in(tmp_path / "out" / "grey.png"), 0)  # all channels equal: the first wins
+    assert abs(shown[:, :, 1].astype(int) - picture_of(noise(4, 5)[:1])[:, :, 1] / 2).max() <= 0.5  # half, tinted red
+
+
+def test_progress_counts_every_picture(model, tmp_path):
+    for name in "abc":
+        put(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    told = []
+    predict_files(model, [tmp_path / "in"], tmp_path / "out", progress=lambda *pair: told.append(pair))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+# ---- what cannot be answered
+
+
+def test_three_bad_of_ten_leave_seven_done_and_three_listed(model, tmp_path):
+    images = {name: put(tmp_path / "in" / f"{name}.png", seed=ord(name)) for name in "abcdefghij"}
+    whole = (tmp_path / "in" / "b.png").read_bytes()
+    (tmp_path / "in" / "b.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in" / "e.png").write_bytes(b"")
+    (tmp_path / "in" / "h.png").write_text("<html>not found</html>")
+    report = predict_files(model, [tmp_path / "in"], tmp_path / "out")
+    assert [path.stem for path in report.done] == list("acdfgij")
+    assert [(path.stem, reason.split(" ")[0]) for path, reason in report.skipped] == [
+        ("b", "truncated"),
+        ("e", "empty"),
+        ("h", "not"),
+    ]
+    assert all(reason.endswith((".", "source", ")", "partner")) for _, reason in report.skipped)  # with the fix
+    assert len(tree(tmp_path / "out")) == 7 * 3
+    for path in report.done:
+        np.testing.assert_array_equal(labels_in(tmp_path / "out" / path.name), images[path.stem].argmax(0))
+
+
+def test_a_pipe_among_the_inputs_does_not_block(model, tmp_path):
+    put(tmp_path / "in" / "a.png")
+    os.mkfifo(tmp_path / "in" / "b.png")
+    report = predict_files(model, [tmp_path / "in"], tmp_path / "out")
+    assert [(path.name, "pipe" in reason) for path, reason in report.skipped] == [("b.png", True)]
+
+
+def test_a_network_without_memory_for_a_picture_goes_on_with_the_next(model, tmp_path):
+    class Greedy(Largest):
+        def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+            if x.shape[-1] > 16:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    put(tmp_path / "in" / "a.png", 5, 40)
+    put(tmp_path / "in" / "b.png", 5, 4)
+    network = Whole(Greedy(), torch.zeros(3), torch.ones(3)).eval()
+    report = predict_files(replace(model, network=network), [tmp_path / "in"], tmp_path / "out")
+    assert [path.name for path in report.done] == ["b.png"]
+    assert report.skipped[0][1] == (
+        "5x40 pixels do not fit the device's memory. Cut it into tiles, or predict on the CPU"
+    )
+
+
+BEFORE_WORK = {
+    "one stem, two extensions": (["in/a.png", "in/a.webp"], "out", r"out/a.*\.png: both .*in/a\.\w+ and .*in/a\.\w+"),
+    "one name, two folders": (
+        ["names/b.png", "twin"],
+        "out",
+        r"out/b_overlay\.png: both .*names/b\.png and .*twin/b\.png",
+    ),
+    "a name like an output": (["names"], "out", r"out/b_overlay\.png: both .*names/b\.png and .*names/b_overlay\.png"),
+    "into the input folder": (["in"], "in", r"in: both an input folder and the output folder\. Choose another --out"),
+    "over an input": (["in/a.png"], "in", r"in/a\.png: an input that would be overwritten\. Choose another --out"),
+    "over another input": (["in/c.webp", "in/c_overlay.png"], "in", r"c_overlay\.png: an input that would be overwr"),
+    "over a linked input": (["linked/link.png"], "linked", r"link\.png: an input that would be overwritten"),
+}
+
+
+@pytest.mark.parametrize(("inputs", "out", "message"), BEFORE_WORK.values(), ids=BEFORE_WORK.keys())
+def test_outputs_that_would_collide_stop_before_any_work(inputs, out, message, model, tmp_path):
+    for name in ("in/a.png", "in/a.webp", "in/c.webp", "in/c_overlay.png", "other/a.png"):
+        put(tmp_path / name)
+    for name in ("names/b.png", "names/b_overlay.png", "twin/b.png"):
+        put(tmp_path / name)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "link.png").symlink_to(tmp_path / "other" / "a.png")
+    before = tree(tmp_path)
+    with pytest.raises(DataError, match=message):
+        predict_files(model, [tmp_path / name for name in inputs], tmp_path / out)
+    assert tree(tmp_path) == before
+    assert model.network.core.calls == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.png", r"absent\.png: there is no such file or folder"),
+        ("picture.png", r"there is no such file or folder\. Did you mean 'pictures\.png'\?"),
+        ("empty", r"empty: no picture in it\. Give pictures \(\.bmp, "),
+        ("*.tif", r"\*\.tif: no picture in it"),
+    ],
+)
+def test_inputs_that_name_nothing_stop_before_any_work(name, message, model, tmp_path):
+    put(tmp_path / "pictures.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataNotFound, match=message):
+        predict_files(model, [tmp_path / "pictures.png", f"{tmp_path}/{name}"], tmp_path / "out")
+    assert model.network.core.calls == 0
+
+
+def test_an_output_that_is_a_file_is_refused(model, tmp_path):
+    put(tmp_path / "a.png")
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match=r"out: cannot be used as a folder .*Choose another --out"):
+        predict_files(model, [tmp_path / "a.png"], tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+# ---- again
+
+
+def test_a_second_run_leaves_the_same_bytes_and_does_not_answer_its_own_answers(model, tmp_path):
+    put(tmp_path / "in" / "a.png")
+    predict_files(model, [tmp_path / "in"], tmp_path / "in" / "out")
+    first = tree(tmp_path)
+    report = predict_files(model, [tmp_path / "in"], tmp_path / "in" / "out")
+    assert tree(tmp_path) == first
+    assert len(report.done) == 1
+
+
+def test_resume_does_what_is_not_done(model, tmp_path):
+    for name in "abcd":
+        put(tmp_path / "in" / f"{name}.png", seed=ord(name))
+    first = predict_files(model, [tmp_path / "in"], tmp_path / "out")
+    expected = tree(tmp_path / "out")
+    (tmp_path / "out" / "a.png").unlink()
+    (tmp_path / "out" / "b_overlay.png").write_bytes(b"half")
+    (tmp_path / "out" / "c_confidence.png").unlink()
+    again = predict_files(model, [tmp_path / "in"], tmp_path / "out", resume=True)
+    assert ([path.stem for path in again.done], [path.stem for path in again.kept]) == (["a", "b", "c"], ["d"])
+    assert tree(tmp_path / "out") == expected
+    assert len(first.done) == 4
+
+
+def test_resume_answers_anew_for_another_model_another_image_or_another_precision(model, tmp_path):
+    put(tmp_path / "a.png", seed=1)
+
+    def kept(model: Loaded, precision: str) -> int:
+        report = predict_files(model, [tmp_path / "a.png"], tmp_path / "out", resume=True, precision=precision)
+        return len(report.kept)
+
+    assert [kept(model, "float32"), kept(model, "float32")] == [0, 1]
+    assert kept(replace(model, digest="second"), "float32") == 0
+    assert kept(replace(model, digest="second"), "bfloat16") == 0
+    put(tmp_path / "a.png", seed=2)
+    assert kept(replace(model, digest="second"), "bfloat16") == 0
+
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_prediction import Largest, Loaded
+from segtrial.models._whole import Whole
+from segtrial.prediction import predict_files
+model = Loaded(Whole(Largest(), torch.zeros(3), torch.full((3,), 0.1)).eval())
+predict_files(model, [sys.argv[2]], Path(sys.argv[3]), resume=True)
+"""
+
+
+def test_a_killed_run_leaves_whole_files_and_is_continued(model, tmp_path):
+    for name in "abc":
+        put(tmp_path / "in" / f"{name}.png", seed=ord(name))
+    predict_files(model, [tmp_path / "in"], tmp_path / "whole")
+    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "in"), str(tmp_path / "out")]
+    killed = subprocess.run(command, env=os.environ | {"SEGTRIAL_FAILPOINT": "write.before_sync:6"}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = tree(tmp_path / "out")
+    finished = {name: data for name, data in left.items() if not name.endswith(".partial")}
+    assert len(left) == 6
+    assert len(finished) == 5
+    assert finished.items() <= tree(tmp_path / "whole").items()
+    report = predict_files(model, [tmp_path / "in"], tmp_path / "out", resume=True)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+    assert [path.stem for path in report.kept] == ["a"]
