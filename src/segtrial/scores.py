@@ -14,10 +14,10 @@ from jaxtyping import Float, Float64, Int64, Num
 from segtrial.statistics import Interval, NoInterval, block_interval
 
 Counts = Int64[np.ndarray, "n k k"]
-Parts = Num[np.ndarray, "n q k"]
-Sums = Num[np.ndarray, "*d q k"]
-Values = Float[np.ndarray, "*d"]
+Totals = Num[np.ndarray, "*d 3 k"]
+Means = Num[np.ndarray, "*d 2 k"]
 OfClasses = Float[np.ndarray, "*d k"]
+Values = Float[np.ndarray, "*d"]
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,30 @@ class Score:
         return float(self.value(self.parts(counts).sum(axis=0)))
 
 
-def totals(counts: Counts) -> Parts:
+def totals(counts: Counts) -> Int64[np.ndarray, "n 3 k"]:
     """Of each image and class: pixels where truth and answer agree, pixels of the truth, pixels of the answer."""
     return np.stack([np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)], axis=1)
 
 
-def iou(sums: Sums) -> OfClasses:
+def iou(sums: Totals) -> OfClasses:
     """Of each class: agreement / (truth or answer), Jaccard's index; NaN where a class is in neither."""
     hits, truth, answer = _three(sums)
     return _ratio(hits, truth + answer - hits)
 
 
-def dice(sums: Sums) -> OfClasses:
+def dice(sums: Totals) -> OfClasses:
     """Of each class: 2 agreement / (truth + answer), which is F1; NaN where a class is in neither."""
     hits, truth, answer = _three(sums)
     return _ratio(2 * hits, truth + answer)
 
 
-def precision(sums: Sums) -> OfClasses:
+def precision(sums: Totals) -> OfClasses:
     """Of each class: the share of its answers that are right; NaN where it is never answered."""
     hits, _, answer = _three(sums)
     return _ratio(hits, answer)
 
 
-def recall(sums: Sums) -> OfClasses:
+def recall(sums: Totals) -> OfClasses:
     """Of each class: the share of its pixels that are found; NaN where there are none."""
     hits, truth, _ = _three(sums)
     return _ratio(hits, truth)
@@ -66,25 +66,25 @@ def image_miou(counts: Counts) -> Float64[np.ndarray, " n"]:
     return _mean(_iou_where_true(counts))
 
 
-def _pixel_accuracy(sums: Sums) -> Values:
+def _pixel_accuracy(sums: Totals) -> Values:
     hits, truth, _ = _three(sums)
     return _ratio(hits.sum(axis=-1), truth.sum(axis=-1))
 
 
-def _frequency_weighted_iou(sums: Sums) -> Values:
+def _frequency_weighted_iou(sums: Totals) -> Values:
     truth = _three(sums)[1]
     return _ratio((truth * np.nan_to_num(iou(sums))).sum(axis=-1), truth.sum(axis=-1))
 
 
-def _image_parts(counts: Counts) -> Parts:
-    return _value_and_number(image_miou(counts)[:, None])  # (n, 2, 1)
+def _image_parts(counts: Counts) -> Float64[np.ndarray, "n 2 1"]:
+    return _value_and_number(image_miou(counts)[:, None])
 
 
-def _class_parts(counts: Counts) -> Parts:
-    return _value_and_number(_iou_where_true(counts))  # (n, 2, k)
+def _class_parts(counts: Counts) -> Float64[np.ndarray, "n 2 k"]:
+    return _value_and_number(_iou_where_true(counts))
 
 
-def _mean_of_means(sums: Sums) -> Values:
+def _mean_of_means(sums: Means) -> Values:
     return _mean(_ratio(sums[..., 0, :], sums[..., 1, :]))
 
 
@@ -172,9 +172,9 @@ def _three(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return sums[..., 0, :], sums[..., 1, :], sums[..., 2, :]
 
 
-def _iou_where_true(counts: np.ndarray) -> np.ndarray:
+def _iou_where_true(counts: Counts) -> Float64[np.ndarray, "n k"]:
     parts = totals(counts)
-    return np.where(parts[:, 1] > 0, iou(parts), np.nan)  # (n, k)
+    return np.where(parts[:, 1] > 0, iou(parts), np.nan)
 
 
 def _value_and_number(values: np.ndarray) -> np.ndarray:
@@ -183,9 +183,9 @@ def _value_and_number(values: np.ndarray) -> np.ndarray:
     return np.stack([np.where(there, values, 0.0), there.astype(np.float64)], axis=1)
 
 
-def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+def _ratio(over: np.ndarray | np.generic, under: np.ndarray | np.generic) -> np.ndarray:
     """over / under, NaN where under is 0."""
-    return np.divide(over, under, out=np.full(np.shape(under), np.nan), where=np.asarray(under) > 0)
+    return np.divide(over, under, out=np.full(np.shape(under), np.nan), where=np.greater(under, 0))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
