@@ -54,6 +54,10 @@ RAW_MOST = 600
 """Raw points drawn at most: more are not seen at this size."""
 
 
+MARKED_MOST = 16
+"""A curve of so few points shows each of them."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """One line: its label, its stand-in colour, and values over steps. `noisy` ones are also smoothed."""
@@ -141,7 +145,7 @@ def _shade(axes: Axes, stretches: Sequence[Stretch]) -> None:
 def _line(axes: Axes, one: Curve) -> None:
     steps, values = np.array(one.steps), np.array(one.values)
     if not one.noisy:
-        marker = "o" if len(steps) <= 40 else ""
+        marker = "o" if len(steps) <= MARKED_MOST else ""
         axes.plot(steps, values, color=one.color, linewidth=1.8, marker=marker, markersize=3.5, zorder=4)
         return
     every = -(-len(steps) // RAW_MOST)

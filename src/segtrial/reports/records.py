@@ -167,7 +167,7 @@ def _confusion(path: Path, num_classes: int) -> Int64[np.ndarray, "k k"] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a bad file open
             counts = arrays["counts"]
     except (ValueError, KeyError, OSError, BadZipFile, EOFError) as error:
         raise RunError(path, f"not the counts of a run ({error})", CONTINUE) from error

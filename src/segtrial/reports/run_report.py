@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from segtrial.errors import listing
 from segtrial.files import write_atomic
 from segtrial.reports import figures, pictures, records, wording
 from segtrial.reports.confusion import confusions, heat_map
@@ -128,9 +129,9 @@ def _remarks(run: Run) -> list[str]:
     missed = [row["name"] for row in rows if row["support"] and not row["recall"]]
     remarks = list(run.plan["notes"])
     if absent:
-        remarks.append(f"Not in the {run.split} part, so nothing is known about: {', '.join(absent)}.")
+        remarks.append(f"Not in the {run.split} part, so nothing is known about: {listing(absent)}.")
     if missed:
-        remarks.append(f"Never found by the network: {', '.join(missed)}.")
+        remarks.append(f"Never found by the network: {listing(missed)}.")
     return remarks
 
 
@@ -150,7 +151,7 @@ def _curves(run: Run) -> list[dict[str, str]]:
     wanted = (
         ("loss", "Loss", "Lower is better.", ("train", "val")),
         ("miou_dataset", "mIoU", "Of the last training batch, and of the whole val part.", ("train", "val")),
-        ("learning_rate", "Learning rate", "Of the first group of weights.", ("train",)),
+        ("learning_rate", "Learning rate", "The largest of all groups of weights.", ("train",)),
     )
     return [figure for one in wanted if (figure := _figure(run, *one))]
 
