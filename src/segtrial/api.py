@@ -18,7 +18,6 @@ from segtrial.hardware import pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
 from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read
-from segtrial.reports import run_report
 from segtrial.training import Silent, Watch
 
 Source = str | Path
@@ -79,6 +78,8 @@ def train(
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
     run = Run(training.train(wanted, Path(out), watch or Silent()))
     if ranks.is_first_launched() and not run.report.exists():
+        from segtrial.reports import run_report  # matplotlib: a second to load, and no other verb needs it
+
         run_report.write(run.path)
     return run
 

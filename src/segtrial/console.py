@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +24,7 @@ SECONDS_BETWEEN_FRAMES = 0.1
 """On a terminal; drawing more often would take time from training and nobody could read it."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """A `segtrial.training.Watch` that can be closed."""
 

@@ -1,8 +1,9 @@
 """What a run says while it works -> whoever watches: a terminal, a log, or nobody."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Watch(Protocol):
     """Told what happens; changes nothing about the result."""
 
