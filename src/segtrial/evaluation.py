@@ -130,11 +130,12 @@ def load_counts(path: Path) -> Counts:
     """What `save_counts` wrote. Raises RunError, naming the file and what is wrong with it, for anything else."""
     fix = "Evaluate again to write it anew"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            keys, groups, counts = (file[name] for name in ("keys", "groups", "counts"))
+        data = io.BytesIO(path.read_bytes())  # numpy would leave a damaged file open
+        with zipfile.ZipFile(data) as archive:
+            keys, groups, counts = (_array(archive, name) for name in ("keys", "groups", "counts"))
     except FileNotFoundError as error:
         raise RunError(path, "there is no such file", fix) from error
-    except (OSError, KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise RunError(path, f"this is no file of counts, or a damaged one ({error})", fix) from error
     fault = _fault(keys, groups, counts)
     if fault:
@@ -164,6 +165,11 @@ def _interval_json(found: Interval | NoInterval) -> Mapping[str, Any] | None:
     if isinstance(found, NoInterval):
         return None
     return {"low": found.low, "high": found.high, "over": found.over, "n_blocks": found.n_blocks}
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _batches(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -224,5 +230,5 @@ def _fault(keys: np.ndarray, groups: np.ndarray, counts: np.ndarray) -> str | No
     if counts.dtype != np.int64 or counts.ndim != 3 or counts.shape[1] != counts.shape[2]:
         return f"counts are {counts.dtype} {counts.shape}, not int64 (n, k, k)"
     if len(counts) != len(keys) or (counts < 0).any():
-        return f"{len(counts)} rows of counts from {counts.min(initial=0)} up for {len(keys)} keys"
+        return f"{len(counts)} rows of counts, the least {counts.min(initial=2**62)}, for {len(keys)} keys"
     return None
