@@ -122,8 +122,7 @@ def _become(request: dict, writing: int, main) -> None:
     os.environ["SEGTRIAL_FAILPOINT"] = request["failpoint"]
     code = 1
     try:
-        main(request["argv"])
-        code = 0
+        code = main(request["argv"])
     except SystemExit as exit:
         code = exit.code if isinstance(exit.code, int) else 0 if exit.code is None else 1
     except BaseException as error:

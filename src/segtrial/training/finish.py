@@ -1,10 +1,12 @@
 """A trained learner -> what a run leaves: val line, model file, counts, examples, and last the evaluation."""
 
+from importlib.metadata import version
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from segtrial import __version__, modelfile, ranks
+from segtrial import modelfile, ranks
 from segtrial.data.cache import Store
 from segtrial.data.sample import Dataset
 from segtrial.drawing import image_png, label_png
@@ -74,20 +76,21 @@ def _header(learner: Learner, val: Store) -> modelfile.Header:
     plan, recipe = learner.plan, learner.recipe
     heights, widths = zip(*val.sizes, strict=True)
     return modelfile.Header(
+        schema=1,
         architecture=plan.model["name"],
         options=plan.model["options"],
-        classes=plan.classes,
+        classes=plan.class_table(),
         in_channels=plan.in_channels,
         mean=plan.mean,
         std=plan.std,
-        image_sizes={"smallest": (min(heights), min(widths)), "largest": (max(heights), max(widths))},
-        provenance={
-            "recipe_hash": recipe.hash,
-            "manifest": plan.manifest,
-            "steps": learner.steps_done,
-            "seed": recipe.seed,
-            "segtrial": __version__,
-        },
+        image_sizes=modelfile.Sizes(smallest=(min(heights), min(widths)), largest=(max(heights), max(widths))),
+        provenance=modelfile.Provenance(
+            recipe_hash=recipe.hash,
+            manifest=plan.manifest,
+            steps=learner.steps_done,
+            seed=recipe.seed,
+            segtrial=version("segtrial"),
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from segtrial import losses, models, optimizers, ranks
 from segtrial.counts import confusion
 from segtrial.data.batches import Batch
+from segtrial.evaluation import answers
 from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
 from segtrial.randomness import seed_network
@@ -28,7 +29,7 @@ class Learner:
 
     def __init__(self, recipe: Recipe, plan: Plan, device: torch.device):
         self.recipe, self.plan, self.device = recipe, plan, device
-        self.network = new_network(recipe, plan).to(device=device, memory_format=torch.channels_last)
+        self.network = new_network(recipe, plan).to(device).to(memory_format=torch.channels_last)
         if recipe.sync_batchnorm and device.type == "cuda" and ranks.world() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.shadow = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -68,7 +69,7 @@ class Learner:
         images = batch.images.to(self.device, memory_format=torch.channels_last)
         with torch.inference_mode(), self.autocast():
             logits = self.network(images)
-        return confusion(logits.argmax(1), batch.targets.to(self.device), len(self.plan.class_weights))
+        return confusion(answers(logits), batch.targets.to(self.device), len(self.plan.class_weights))
 
     def kept(self) -> Whole:
         """The network that an evaluation scores: the running mean, or the weights as they are."""
