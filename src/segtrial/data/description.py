@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from segtrial.classes import Color
 from segtrial.data._walk import File, walk
@@ -56,6 +56,11 @@ class Described(BaseModel):
     ids: tuple[Annotated[int, Field(ge=0, le=65535, strict=True)], ...] | None = None
 
 
+def _described(one: object) -> object:
+    """A bare name is a class without colour and values."""
+    return {"name": one} if isinstance(one, str) else one
+
+
 class Description(BaseModel):
     """The file, validated. Fields are explained at the top of this module."""
 
@@ -64,7 +69,7 @@ class Description(BaseModel):
     images: Folders | None = None
     masks: Folders | None = None
     mask_suffix: str | None = None
-    classes: tuple[str, ...] | tuple[Described, ...] | None = None
+    classes: tuple[Annotated[Described, BeforeValidator(_described)], ...] = ()
     color_tolerance: Annotated[float, Field(ge=0, le=442)] = 0.0
     ignore: tuple[int | str | Rgb, ...] = ()
     merges: dict[str, str] = Field(default_factory=dict)
@@ -82,7 +87,8 @@ def open_description(path: Path, options: SplitOptions) -> Dataset:
     pairs = _pairs(path, root, about)
     items = items_of(pairs.pairs)
     channels, mixed = channels_of(root, items)
-    understood = _understood(path, root, about, survey(root, [pair.target for pair in pairs.pairs]))
+    table = _table(path, about) or find_table(root)
+    understood = _understood(about, table, survey(root, [pair.target for pair in pairs.pairs], table))
     classes, swapped = with_swaps(understood.classes)
     items, grouped = _grouped(path, root, about, items)
     chosen, left_out = _chosen(path, root, about, items) if about.splits else (by_part(pairs, items), ())
@@ -123,10 +129,11 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value]
+        seen = set()
         for key, _ in node.value:
-            if keys.count(key.value) > 1:
+            if str(key.value) in seen:
                 raise yaml.YAMLError(f"the key {key.value!r} is there twice{key.start_mark}")
+            seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
@@ -165,14 +172,13 @@ def _files(path: Path, root: Path, folders: Folders, role: str) -> list[File]:
     return sorted(files, key=lambda file: file.key)
 
 
-def _understood(path: Path, root: Path, about: Description, seen: Survey) -> Understood:
+def _understood(about: Description, table: Table | None, seen: Survey) -> Understood:
     """The encoding with the file's classes, ignored values and colours, merges and drops."""
     values = {value for value in about.ignore if isinstance(value, int)}
     colors = {value for value in about.ignore if isinstance(value, tuple)}
     names = [name for name in about.ignore if isinstance(name, str)]
     for value in values:
         seen.values.pop(value, None)
-    table = _table(path, about) or find_table(root)
     understood = understand(seen, table, about.color_tolerance)
     meant = understood.encoding
     encoding = Encoding(
@@ -187,10 +193,9 @@ def _understood(path: Path, root: Path, about: Description, seen: Survey) -> Und
 def _table(path: Path, about: Description) -> Table | None:
     if not about.classes:
         return None
-    described = [one if isinstance(one, Described) else Described(name=one) for one in about.classes]
-    names = tuple(one.name for one in described)
-    colors = tuple(one.color for one in described if one.color is not None)
-    ids = tuple(one.ids for one in described if one.ids is not None)
+    names = tuple(one.name for one in about.classes)
+    colors = tuple(one.color for one in about.classes if one.color is not None)
+    ids = tuple(one.ids for one in about.classes if one.ids is not None)
     for what, given in (("color", colors), ("ids", ids)):
         if given and len(given) < len(names):
             raise DataError(path, f"{len(given)} of {len(names)} classes have {what}", "Give it to all or to none")

@@ -9,7 +9,7 @@ import numpy as np
 
 from segtrial.classes import Classes, Color
 from segtrial.data._parallel import all_of
-from segtrial.data.masks import Encoding, as_colors, as_values, read_mask_picture, unpack
+from segtrial.data.masks import Encoding, as_colors, as_values, mask_header, read_mask_picture, unpack
 from segtrial.data.tables import Table
 from segtrial.errors import MaskError, listing
 from segtrial.shapes import IGNORE
@@ -28,6 +28,9 @@ DESCRIBE_COLORS = (
     'Describe them in data.yaml: "classes: [{name: sky, color: [128, 128, 128]}, ...]"; '
     '"color_tolerance: 300" lets other colours take the nearest class'
 )
+
+
+Look = tuple[dict[int, int] | None, dict[int, Color], bool]
 
 
 @dataclass
@@ -51,10 +54,14 @@ class Understood:
     notes: tuple[str, ...] = ()
 
 
-def survey(root: Path, masks: Sequence[Path]) -> Survey:
-    """Look at every mask (decoding all of them, in threads). Raises MaskError listing those that cannot be read."""
+def survey(root: Path, masks: Sequence[Path], table: Table | None = None) -> Survey:
+    """Look at every mask, in threads. Raises MaskError listing those that cannot be read.
+
+    All are decoded, but for RGB masks where `table` has their colours: those need no looking at.
+    """
     total = Survey(root)
-    for path, (values, palette, jpeg) in zip(masks, all_of(root, _look, masks), strict=True):
+    look = _look if table is None or table.colors is None else _look_unless_colored
+    for path, (values, palette, jpeg) in zip(masks, all_of(root, look, masks), strict=True):
         if values is None:
             total.colored.append(path)
         else:
@@ -80,11 +87,15 @@ def understand(seen: Survey, table: Table | None, tolerance: float = 0.0) -> Und
     return _bare(seen)
 
 
-def _look(path: Path) -> tuple[dict[int, int] | None, dict[int, Color], bool]:
+def _look_unless_colored(path: Path) -> Look:
+    header = mask_header(path)
+    return (None, {}, header.format == "JPEG") if header.mode == "RGB" else _look(path)
+
+
+def _look(path: Path) -> Look:
     """Counts of values (None for a coloured mask), the palette of the values used, and whether it is a JPEG."""
     picture = read_mask_picture(path)
-    with path.open("rb") as file:
-        jpeg = file.read(3) == b"\xff\xd8\xff"
+    jpeg = mask_header(path).format == "JPEG"
     if picture.mode == "RGB":
         pixels = np.asarray(picture)
         if (pixels != pixels[:, :, :1]).any():

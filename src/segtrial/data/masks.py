@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from segtrial.classes import Color
-from segtrial.data.pictures import DEEP_GREY_MODES, Header, opaque, read_picture
+from segtrial.data.pictures import DEEP_GREY_MODES, Header, opaque, read_header, read_picture
 from segtrial.errors import DataError, MaskError, listing
 from segtrial.shapes import IGNORE
 
@@ -56,6 +56,14 @@ def read_mask(path: Path, encoding: Encoding, image: Header | None = None) -> UI
     if encoding.colors is not None:
         return _decode_colors(path, as_colors(picture), encoding)
     return _decode_values(path, as_values(path, picture), encoding)
+
+
+def mask_header(path: Path) -> Header:
+    """What a mask file says of itself. Raises MaskError."""
+    try:
+        return read_header(path)
+    except DataError as error:
+        raise MaskError(error.place, error.found, error.fix) from error
 
 
 def read_mask_picture(path: Path) -> Image.Image:

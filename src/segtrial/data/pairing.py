@@ -6,7 +6,7 @@ A mask belongs to the image with its stem, its part and its sub-folder; stems ma
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,13 +100,20 @@ def _pair_flat(root: Path, found: Found, suffix: str | None) -> tuple[tuple[Pair
 
 def _only_ending(root: Path, files: Sequence[File], endings: Counter[str]) -> str | None:
     """The one ending that makes a mask's stem of every image's stem. Raises PairingError if there are several."""
-    known = [ending for ending in endings if ending.lstrip("_-. ").lower() in SUFFIX_WORDS]
+    known = [ending for ending in endings if _says_mask(ending)]
     candidates = known or [ending for ending, _ in endings.most_common()]
     images = [file for file in files if not file.stem.endswith(tuple(candidates))] if candidates else []
     fitting = [ending for ending in candidates if 2 * endings[ending] > len(images)]
     if len(fitting) > 1:
         raise _several(root, fitting, len(images))
-    return fitting[0] if fitting else None
+    if fitting:
+        return fitting[0]
+    said = {ending for file in files for ending in _endings(file.stem)[-1:] if _says_mask(ending)}
+    return said.pop() if len(said) == 1 else None  # x_sat beside x_mask: no image's name begins a mask's
+
+
+def _says_mask(ending: str) -> bool:
+    return ending.lstrip("_-. ").lower() in SUFFIX_WORDS
 
 
 def _several(root: Path, suffixes: Sequence[str], images: int) -> PairingError:
@@ -124,7 +131,7 @@ def _no_masks(root: Path, found: Found) -> PairingError:
     return PairingError(root, f"{len(found.pictures)} pictures, and none of them looks like a mask", LAYOUTS)
 
 
-def _endings(stem: str) -> Iterable[str]:
+def _endings(stem: str) -> list[str]:
     """Every ending of a stem that begins with a separator: a_b_mask -> _b_mask, _mask."""
     return [stem[match.start() :] for match in re.finditer(r"[_\-. ]", stem) if match.start() > 0]
 

@@ -23,7 +23,7 @@ Parts = dict[str, tuple[Item, ...]]
 FEWEST_FRAMES = 8
 """Fewer pictures of one prefix are not looked at as a clip."""
 
-LOOKED_AT = 48
+LOOKED_AT = 16
 """Neighbouring pairs and random pairs whose thumbnails are compared."""
 
 ALIKE = 0.6
