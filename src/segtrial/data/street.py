@@ -1,25 +1,24 @@
 """A town and a frame number -> the picture that a camera takes there, and its exact mask.
 
-Everything is drawn three times larger than the picture on one canvas of four channels: red, green, blue and
-class. So colour and class have one shape. The picture is the mean of 3 x 3 dots, the mask the class of the
-middle one: what lies at the pixel's centre.
+The picture is the mean of DOTS x DOTS dots of the canvas, the mask the class of the middle one: what lies at
+the pixel's centre. Houses carry windows, posters in the signs' colours and pipes like poles; cars are painted
+like signs; so colour alone does not tell the classes apart.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from operator import itemgetter
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-from segtrial.classes import Classes, Color
-from segtrial.data.town import FAR, Car, House, Person, Post, Town, Tree
-
-DOTS = 3
-"""Canvas dots per pixel, each way; odd, so that one lies in the middle."""
-
-NEAR = 1.0
-"""Metres before the camera where drawing begins."""
+from segtrial.classes import Classes
+from segtrial.data.easel import DOTS, NEAR, Easel, Number, Point
+from segtrial.data.town import FAR, LAMPS, Car, House, Person, Post, Town, Tree
 
 TABLE = {
     "sky": (108, 166, 205),
@@ -36,65 +35,7 @@ TABLE = {
 CLASSES = Classes(tuple(TABLE), tuple(TABLE.values()))
 SKY, BUILDING, ROAD, PAVEMENT, TREE, CAR, PERSON, SIGN, POLE, MARKING = range(len(TABLE))
 
-Point = tuple[float, float]
-
-
-class Easel:
-    """Canvas, camera and light: draws metres as dots."""
-
-    def __init__(self, town: Town, frame: int, size: tuple[int, int]):
-        self.town, self.height, self.width = town, size[0] * DOTS, size[1] * DOTS
-        self.eye = frame * town.step  # metres along the street
-        self.focal = town.focal * self.width
-        self.horizon, self.vanishing = town.horizon * self.height, town.vanishing * self.width
-        self.canvas = Image.new("CMYK", (self.width, self.height))  # four plain channels, none of them alpha
-        self.pen = ImageDraw.Draw(self.canvas)
-        self.shade = Image.new("L", (size[1], size[0]), 255)  # of the ground, in pixels
-
-    def point(self, x: float, y: float, z: float) -> Point:
-        """Where a point of the town is seen, in dots. `z` counts from the camera."""
-        depth = max(z, NEAR)
-        scale = self.focal / depth
-        return self.vanishing + scale * x, self.horizon + scale * (self.town.camera_height - y)
-
-    def ink(self, color: Color, brightness: float, z: float, label: int) -> tuple[int, int, int, int]:
-        """A colour in this light, at this distance, with its class."""
-        light = self.town.light
-        clear = math.exp(-max(z, 0.0) / light.haze)
-        red, green, blue = (
-            min(255, max(0, round(clear * min(255.0, value * brightness * tint) + (1 - clear) * haze)))
-            for value, tint, haze in zip(color, light.tint, light.horizon, strict=True)
-        )
-        return red, green, blue, label
-
-    def polygon(self, points: Sequence[Point], ink: tuple[int, int, int, int]) -> None:
-        self.pen.polygon(points, ink)
-
-    def oval(self, center: Point, radius: float, ink: tuple[int, int, int, int], squeeze: float = 1.0) -> None:
-        (x, y), tall = center, radius * squeeze
-        self.pen.ellipse((x - radius, y - tall, x + radius, y + tall), ink)
-
-    def floor(self, x: Point, z: Point, color: Color, brightness: float, label: int, y: float = 0.0) -> None:
-        """A level rectangle from x[0] to x[1] and z[0] to z[1]."""
-        if z[1] <= NEAR:
-            return
-        corners = [self.point(x[a], y, z[b]) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        self.polygon(corners, self.ink(color, brightness, max(z[0], 0), label))
-
-    def wall(self, x: float, z: Point, y: Point, ink: tuple[int, int, int, int]) -> None:
-        """An upright rectangle along the street."""
-        self.polygon([self.point(x, y[a], z[b]) for a, b in ((0, 0), (1, 0), (1, 1), (0, 1))], ink)
-
-    def front(self, x: Point, z: float, y: Point, ink: tuple[int, int, int, int]) -> None:
-        """An upright rectangle across the street."""
-        left, foot = self.point(x[0], y[0], z)
-        right, top = self.point(x[1], y[1], z)
-        self.polygon([(left, foot), (left, top), (right, top), (right, foot)], ink)
-
-    def darken(self, points: Sequence[tuple[float, float]], value: int) -> None:
-        """A shadow on the ground with corners (x, z)."""
-        corners = [self.point(x, 0, z) for x, z in points]
-        ImageDraw.Draw(self.shade).polygon([(u / DOTS, v / DOTS) for u, v in corners], value)
+CIRCLE = [(math.cos(math.tau * turn / 9), math.sin(math.tau * turn / 9)) for turn in range(9)]
 
 
 def draw_frame(
@@ -119,19 +60,23 @@ def _sky(easel: Easel, rng: np.random.Generator) -> None:
     cover = np.asarray(_smooth(rng, (columns, rows), 5)) / 255 + np.asarray(_smooth(rng, (columns, rows), 11)) / 255
     veil = np.clip((cover - 0.85) * 2.2, 0, 1)[..., None] * light.clouds
     sky += veil * (np.array([232, 232, 236], np.float32) * np.mean(light.tint) - sky)
-    picture = Image.fromarray(np.clip(sky, 0, 255).astype(np.uint8)).resize((easel.width, easel.height), Image.BICUBIC)
+    picture = Image.fromarray(np.clip(sky, 0, 255).astype(np.uint8)).resize(
+        (easel.width, easel.height), Image.Resampling.BICUBIC
+    )
     easel.canvas.paste(Image.merge("CMYK", (*picture.split(), Image.new("L", picture.size, SKY))))
 
 
 def _smooth(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Image.Image:
     """Grey clouds of about `cells` lumps across."""
-    return Image.fromarray(rng.integers(0, 256, (cells * 2 // 3 + 1, cells), np.uint8)).resize(size, Image.BICUBIC)
+    return Image.fromarray(rng.integers(0, 256, (cells * 2 // 3 + 1, cells), np.uint8)).resize(
+        size, Image.Resampling.BICUBIC
+    )
 
 
 def _ground(easel: Easel) -> None:
     town, half, eye = easel.town, easel.town.half_road, easel.eye
     edges = [NEAR, 5, 8, 12, 18, 28, 45, 80, 400]
-    strips = list(zip(edges[:-1], edges[1:], strict=True))
+    strips = list(pairwise(edges))
     for z in strips:
         easel.floor((-400, 400), z, town.paving, 1.0, PAVEMENT)
         easel.floor((-half, half), z, town.asphalt, 1.0, ROAD)
@@ -171,13 +116,12 @@ def _shadows(easel: Easel) -> None:
     for house in town.houses:
         if house.side == dark_side and house.start - eye < 70:
             start, reach = house.start - eye, wall - dark_side * house.height * 0.6
-            corners = [(wall, start), (reach, start + 1.5), (reach, start + house.length + 1.5), (wall, start + house.length)]
-            easel.darken(corners, value)
+            end = start + house.length
+            easel.darken([(wall, start), (reach, start + 1.5), (reach, end + 1.5), (wall, end)], value)
     for tree in town.trees:
         z = tree.z - eye
         if NEAR < z < 40 and not tree.behind:
-            ring = [(math.cos(turn) * 1.5, math.sin(turn) * 1.1) for turn in np.arange(0, 6.2, 0.8).tolist()]
-            easel.darken([(tree.x - dark_side * 1.6 + a, z + 0.8 + b) for a, b in ring], value)
+            easel.darken([(tree.x - dark_side * 1.6 + 1.5 * a, z + 0.8 + 1.1 * b) for a, b in CIRCLE], value)
 
 
 def _skyline(easel: Easel) -> None:
@@ -196,19 +140,20 @@ def _skyline(easel: Easel) -> None:
 def _things(easel: Easel, frame: int) -> None:
     """Far to near: what lines the street, then what stands in it."""
     town, eye = easel.town, easel.eye
-    lining = [(house.start - eye, _house, house) for house in town.houses]
-    lining += [(tree.z - eye, _tree, tree) for tree in town.trees if tree.behind]
-    standing = [(tree.z - eye, _tree, tree) for tree in town.trees if not tree.behind]
-    standing += [(post.z - eye, _post, post) for post in town.posts]
-    standing += [(person.z + person.pace * frame - eye, _person, person) for person in town.people]
-    standing += [(car.z + car.pace * frame - eye, _car, car) for car in town.cars]
+    trees = [(tree.behind, tree.z - eye, partial(_tree, easel, tree)) for tree in town.trees]
+    lining = [(house.start - eye, partial(_house, easel, house)) for house in town.houses]
+    lining += [(z, paint) for behind, z, paint in trees if behind]
+    standing = [(z, paint) for behind, z, paint in trees if not behind]
+    standing += [(post.z - eye, partial(_post, easel, post)) for post in town.posts]
+    standing += [(person.z + person.pace * frame - eye, partial(_person, easel, person)) for person in town.people]
+    standing += [(car.z + car.pace * frame - eye, partial(_car, easel, car)) for car in town.cars]
     for layer in (lining, standing):
-        for z, paint, thing in sorted(layer, key=lambda entry: -entry[0]):
+        for z, paint in sorted(layer, key=itemgetter(0), reverse=True):
             if z < FAR:
-                paint(easel, thing, z)
+                paint(z)
 
 
-def _house(easel: Easel, house: House, z: float) -> None:
+def _house(easel: Easel, house: House, z: Number) -> None:
     if z + house.length <= NEAR:
         return
     town, side = easel.town, house.side
@@ -227,7 +172,7 @@ def _house(easel: Easel, house: House, z: float) -> None:
         _facade(easel, house, z, x, brightness)
 
 
-def _facade(easel: Easel, house: House, z: float, x: float, brightness: float) -> None:
+def _facade(easel: Easel, house: House, z: Number, x: Number, brightness: Number) -> None:
     """Windows, a shop, a rain pipe, a poster: none of them but building."""
     sky, far = easel.town.light.horizon, z + house.length
     storeys, columns = max(1, int(house.height / 2.8)), max(1, int(house.length / house.spacing))
@@ -257,41 +202,45 @@ def _facade(easel: Easel, house: House, z: float, x: float, brightness: float) -
         easel.wall(x, (pipe, pipe + 0.16), (0, house.height), easel.ink(house.wall, 0.45, pipe, BUILDING))
 
 
-def _tree(easel: Easel, tree: Tree, z: float) -> None:
+def _tree(easel: Easel, tree: Tree, z: Number) -> None:
     if z < 2.5:
         return
     scale = easel.focal / z
     width = 0.11 if not tree.behind else 0.2
     bark = easel.ink((78, 62, 50), 0.9, z, TREE)
     easel.front((tree.x - width, tree.x + width), z, (0, tree.trunk + 0.8), bark)
-    for aside, up, radius, brightness in tree.blobs:
-        ink = easel.ink(tree.color, brightness, z, TREE)
-        center = easel.point(tree.x + aside, tree.trunk + up, z)
-        easel.oval(center, radius * scale, ink, 0.85)
-        if z < 30:  # twigs: a rim that is not round, and speckles of light
-            for turn in range(4):
-                angle = turn * 1.7 + aside * 9 + up * 5
-                rim = (center[0] + math.cos(angle) * radius * scale, center[1] + math.sin(angle) * radius * scale * 0.85)
-                easel.oval(rim, radius * scale * 0.3, easel.ink(tree.color, brightness * (0.75 + 0.2 * turn), z, TREE))
+    inks = [easel.ink(tree.color, 0.6 + 0.15 * level, z, TREE) for level in range(5)]
+    for aside, up, radius, level in tree.blobs:
+        x, y = easel.point(tree.x + aside, tree.trunk + up, z)
+        reach = radius * scale
+        easel.oval((x, y), reach, inks[level], 0.85)
+        for turn in range(4 if z < 20 else 2):  # twigs: a rim that is not round, in other lights
+            angle = turn * 1.7 + aside * 9 + up * 5
+            rim = (x + math.cos(angle) * reach, y + math.sin(angle) * reach * 0.85)
+            easel.oval(rim, reach * 0.3, inks[level - 1 + (turn + level) % 3])
 
 
-def _post(easel: Easel, post: Post, z: float) -> None:
+def _post(easel: Easel, post: Post, z: Number) -> None:
     """A post at least one pixel wide, so that a far one is thin and not gone; none beyond 45 m."""
     if not 2.0 < z < 45:
         return
     half = max(post.width / 2, 0.5 * DOTS * z / easel.focal)
     metal = easel.ink(post.color, 1.0, z, POLE)
     easel.front((post.x - half, post.x + half), z, (0, post.height), metal)
-    side, plate = math.copysign(1, post.x), easel.ink(post.plate_color, 1.05, z, SIGN)
     if post.plate == "lamp":
-        arm = 2 * half
-        easel.front((post.x, post.x - side * 1.3), z, (post.height - arm, post.height), metal)
+        reach = post.x - math.copysign(1.3, post.x)
+        easel.front((post.x, reach), z, (post.height - 2 * half, post.height), metal)
         return
-    x, y = easel.point(post.x, post.height - 0.3, z)
-    radius, white = 0.34 * easel.focal / z, easel.ink((236, 236, 230), 1.0, z, SIGN)
+    _plate(easel, post, easel.point(post.x, post.height - 0.3, z), 0.34 * easel.focal / z, z)
+
+
+def _plate(easel: Easel, post: Post, center: Point, radius: Number, z: Number) -> None:
+    """What a post carries; `radius` in dots."""
+    x, y = center
+    plate, white = easel.ink(post.plate_color, 1.05, z, SIGN), easel.ink((236, 236, 230), 1.0, z, SIGN)
     if post.plate == "round":
-        easel.oval((x, y), radius, plate)
-        easel.oval((x, y), radius * 0.62, white)
+        easel.oval(center, radius, plate)
+        easel.oval(center, radius * 0.62, white)
     elif post.plate == "triangle":
         for size, ink in ((1.15, plate), (0.62, white)):
             corners = [(0.0, -1.0), (0.9, 0.62), (-0.9, 0.62)]
@@ -301,20 +250,16 @@ def _post(easel: Easel, post: Post, z: float) -> None:
             easel.polygon(_box(x, y, 1.5 * radius * size, 0.9 * radius * size), ink)
     else:
         easel.polygon(_box(x, y, radius * 0.55, radius * 1.4), easel.ink((34, 36, 38), 1.0, z, SIGN))
-        lamp = PLACES[post.plate_color[0] % 3]
-        easel.oval((x, y + lamp * radius), radius * 0.34, (*post.plate_color, SIGN))
+        lamp = y + 0.85 * radius * (LAMPS.index(post.plate_color) - 1)
+        easel.oval((x, lamp), radius * 0.34, (*post.plate_color, SIGN))
 
 
-PLACES = (-0.85, 0.0, 0.85)
-"""Heights of the lamps of a traffic light."""
-
-
-def _box(x: float, y: float, half_width: float, half_height: float) -> list[Point]:
+def _box(x: Number, y: Number, half_width: Number, half_height: Number) -> list[Point]:
     left, right, top, foot = x - half_width, x + half_width, y - half_height, y + half_height
     return [(left, top), (right, top), (right, foot), (left, foot)]
 
 
-def _person(easel: Easel, person: Person, z: float) -> None:
+def _person(easel: Easel, person: Person, z: Number) -> None:
     if not 2.0 < z < 55:
         return
     tall, x = person.height, person.x
@@ -335,56 +280,77 @@ def _person(easel: Easel, person: Person, z: float) -> None:
     easel.oval(easel.point(x, 0.965 * tall, z), radius * 0.95, easel.ink((50, 38, 30), 1.0, z, PERSON), 0.7)
 
 
-PROFILES = {  # from the tail to the nose and back: (metres along, metres up)
-    "car": [(0, 0.3), (0, 0.92), (0.35, 1.0), (0.85, 1.45), (2.35, 1.45), (3.1, 0.98), (4.2, 0.84), (4.2, 0.3)],
-    "van": [(0, 0.32), (0, 1.95), (0.1, 2.05), (3.6, 2.05), (4.3, 1.2), (5.0, 1.05), (5.0, 0.32)],
-}
-GLASS = {
-    "car": [(0.75, 1.0), (1.05, 1.36), (2.25, 1.36), (2.8, 1.0)],
-    "van": [(2.6, 1.15), (2.6, 1.8), (3.5, 1.8), (3.95, 1.15)],
+@dataclass(frozen=True)
+class _Body:
+    """A car's outline from the tail over the roof to the nose, (metres along, metres up); its parts; side windows."""
+
+    outline: tuple[Point, ...]
+    glass: tuple[int, ...]
+    """Pieces of the outline, between point i and i + 1, that are windows."""
+    level: tuple[int, ...]
+    """Pieces that face the sky."""
+    panes: tuple[Point, ...]
+
+
+BODIES = {
+    "car": _Body(
+        ((0, 0.3), (0, 0.92), (0.35, 1.0), (0.85, 1.45), (2.35, 1.45), (3.1, 0.98), (4.2, 0.84), (4.2, 0.3)),
+        glass=(2, 4),
+        level=(1, 3, 5),
+        panes=((0.75, 1.0), (1.05, 1.36), (2.25, 1.36), (2.8, 1.0)),
+    ),
+    "van": _Body(
+        ((0, 0.32), (0, 1.95), (0.1, 2.05), (3.6, 2.05), (4.3, 1.2), (5.0, 1.05), (5.0, 0.32)),
+        glass=(3,),
+        level=(1, 2, 4),
+        panes=((2.6, 1.15), (2.6, 1.8), (3.5, 1.8), (3.95, 1.15)),
+    ),
 }
 
 
-def _car(easel: Easel, car: Car, z: float) -> None:
-    """Seen from behind, or from the front if it comes: the nearer end and the side that faces the camera."""
+def _car(easel: Easel, car: Car, z: Number) -> None:
+    """The end towards the camera (the nose if it comes, else the tail) and the side that faces it."""
     if z < 2.0:
         return
-    profile, half = PROFILES[car.kind], 0.88
-    length = profile[-1][0]
-    comes = car.pace < 0
-    along = (lambda metres: z + length - metres) if comes else (lambda metres: z + metres)
+    body, half, comes = BODIES[car.kind], 0.88, car.pace < 0
+    length = body.outline[-1][0]
+
+    def along(metres: Number) -> Number:
+        return z + length - metres if comes else z + metres
+
     inner, outer = (car.x - half, car.x + half) if car.x > 0 else (car.x + half, car.x - half)
     easel.darken([(outer, z - 0.2), (inner, z - 0.2), (inner, z + length), (outer, z + length)], 90)
-    dark = easel.ink((24, 24, 26), 1.0, z, CAR)
     for x in (outer, inner):
         _wheels(easel, x, along, length, z)
-    order = range(len(profile) - 1) if comes else range(len(profile) - 2, -1, -1)
-    for index in order:
-        (a, low), (b, high) = profile[index], profile[index + 1]
-        quad = [easel.point(outer, low, along(a)), easel.point(inner, low, along(a))]
-        quad += [easel.point(inner, high, along(b)), easel.point(outer, high, along(b))]
-        steep = abs(high - low) > 0.3 and min(low, high) > 0.8 or (car.kind == "van" and abs(high - low) > 0.7 and low > 1.1)
-        top = abs(high - low) < 0.25
-        paint = easel.ink((46, 54, 64), 1.0, z, CAR) if steep else easel.ink(car.color, 1.15 if top else 0.92, z, CAR)
-        easel.polygon(quad, paint)
-    facing = easel.town.light.sides[1 if car.x > 0 else 0]
-    easel.polygon([easel.point(inner, y, along(m)) for m, y in profile], easel.ink(car.color, facing, z, CAR))
-    easel.polygon([easel.point(inner, y, along(m)) for m, y in GLASS[car.kind]], easel.ink((52, 62, 74), 1.0, z, CAR))
+    glass, pieces = easel.ink((48, 58, 70), 1.0, z, CAR), range(len(body.outline) - 1)
+    for piece in pieces if comes else reversed(pieces):
+        (tail, low), (nose, high) = body.outline[piece], body.outline[piece + 1]
+        corners = [(outer, low, tail), (inner, low, tail), (inner, high, nose), (outer, high, nose)]
+        paint = easel.ink(car.color, 1.15 if piece in body.level else 0.92, z, CAR)
+        quad = [easel.point(x, y, along(metres)) for x, y, metres in corners]
+        easel.polygon(quad, glass if piece in body.glass else paint)
+    facing = easel.ink(car.color, easel.town.light.sides[1 if car.x > 0 else 0], z, CAR)
+    easel.polygon([easel.point(inner, y, along(metres)) for metres, y in body.outline], facing)
+    easel.polygon([easel.point(inner, y, along(metres)) for metres, y in body.panes], glass)
     _wheels(easel, inner, along, length, z)
-    easel.front((car.x - half, car.x + half), z, (0.3, 0.42), dark)
-    lamps = (238, 232, 200) if comes else (186, 26, 28)
-    for way in (-1, 1):
-        place = car.x + way * 0.68
-        easel.front((place - 0.16, place + 0.16), z, (0.66, 0.8), easel.ink(lamps, 1.0, z, CAR))
-    easel.front((car.x - 0.26, car.x + 0.26), z, (0.46, 0.58), easel.ink((226, 222, 190), 1.0, z, CAR))
+    _lamps(easel, car.x, half, comes, z)
 
 
-def _wheels(easel: Easel, x: float, along, length: float, z: float) -> None:
+def _lamps(easel: Easel, x: Number, half: Number, comes: bool, z: Number) -> None:
+    """Bumper, lamps and number plate of the nearer end."""
+    color = (238, 232, 200) if comes else (186, 26, 28)
+    easel.front((x - half, x + half), z, (0.3, 0.42), easel.ink((24, 24, 26), 1.0, z, CAR))
+    easel.front((x - 0.26, x + 0.26), z, (0.46, 0.58), easel.ink((226, 222, 190), 1.0, z, CAR))
+    for place in (x - 0.68, x + 0.68):
+        easel.front((place - 0.16, place + 0.16), z, (0.66, 0.8), easel.ink(color, 1.0, z, CAR))
+
+
+def _wheels(easel: Easel, x: Number, along: Callable[[Number], Number], length: Number, z: Number) -> None:
     rubber, rim = easel.ink((22, 22, 24), 1.0, z, CAR), easel.ink((140, 142, 146), 1.0, z, CAR)
     for metres in (0.8, length - 0.85):
         for radius, ink in ((0.33, rubber), (0.16, rim)):
-            ring = [(math.cos(turn) * radius, math.sin(turn) * radius) for turn in np.arange(0, 6.2, 0.7).tolist()]
-            easel.polygon([easel.point(x, 0.33 + up, along(metres + a)) for a, up in ring], ink)
+            ring = [easel.point(x, 0.33 + radius * up, along(metres + radius * ahead)) for ahead, up in CIRCLE]
+            easel.polygon(ring, ink)
 
 
 def _develop(easel: Easel, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

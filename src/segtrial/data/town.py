@@ -14,15 +14,41 @@ from segtrial.randomness import generator
 FAR = 75.0
 """Metres that things are set up ahead of the last frame's camera."""
 
-WALLS = [(168, 92, 74), (196, 178, 148), (150, 142, 136), (206, 196, 186), (122, 98, 84), (178, 150, 98), (104, 116, 128)]
+WALLS = [
+    (168, 92, 74),
+    (196, 178, 148),
+    (150, 142, 136),
+    (206, 196, 186),
+    (122, 98, 84),
+    (178, 150, 98),
+    (104, 116, 128),
+]
 ROOFS = [(120, 58, 44), (78, 74, 76), (96, 84, 72), (64, 72, 84)]
 LEAVES = [(70, 104, 44), (52, 88, 48), (104, 118, 50), (150, 104, 40), (86, 110, 70)]
-PAINTS = [(176, 30, 34), (34, 66, 150), (226, 226, 222), (38, 40, 44), (150, 154, 158), (214, 176, 38), (52, 100, 66), (110, 60, 52)]
-CLOTHES = [(40, 44, 60), (150, 40, 44), (198, 190, 178), (60, 90, 120), (210, 170, 60), (70, 76, 62), (90, 60, 90), (28, 28, 30)]
+PAINTS = [
+    (176, 30, 34),
+    (34, 66, 150),
+    (226, 226, 222),
+    (38, 40, 44),
+    (150, 154, 158),
+    (214, 176, 38),
+    (52, 100, 66),
+    (110, 60, 52),
+]
+CLOTHES = [
+    (40, 44, 60),
+    (150, 40, 44),
+    (198, 190, 178),
+    (60, 90, 120),
+    (210, 170, 60),
+    (70, 76, 62),
+    (90, 60, 90),
+    (28, 28, 30),
+]
 SKINS = [(226, 188, 160), (188, 140, 106), (132, 92, 66), (92, 62, 46)]
 PLATES = [(190, 28, 34), (28, 74, 160), (228, 226, 220), (222, 176, 32), (30, 110, 70)]
 
-LAMPS = [(230, 40, 36), (40, 200, 90), (240, 180, 40)]
+LAMPS = [(230, 40, 36), (240, 180, 40), (40, 200, 90)]
 
 
 @dataclass(frozen=True)
@@ -48,7 +74,7 @@ LIGHTS = {  # zenith, horizon, tint, brightness of a lit and an unlit wall, shad
     "noon": ((74, 128, 200), (188, 212, 230), (1.08, 1.04, 0.98), (1.1, 0.62), 0.5, 0.7),
     "overcast": ((168, 174, 182), (206, 208, 210), (0.88, 0.9, 0.93), (0.86, 0.8), 0.86, 0.5),
     "evening": ((92, 104, 150), (244, 184, 126), (1.06, 0.86, 0.7), (1.08, 0.5), 0.55, 0.8),
-    "dull": ((120, 130, 142), (168, 170, 168), (0.66, 0.68, 0.74), (0.72, 0.62), 0.85, 0.6),
+    "dull": ((132, 142, 154), (180, 182, 182), (0.78, 0.8, 0.86), (0.8, 0.68), 0.85, 0.6),
 }
 
 
@@ -81,8 +107,8 @@ class Tree:
     z: float
     trunk: float
     """Height of the bare trunk, metres."""
-    blobs: tuple[tuple[float, float, float, float], ...]
-    """Leaves: sideways and up from the trunk's top, radius, brightness."""
+    blobs: tuple[tuple[float, float, float, int], ...]
+    """Leaves: sideways and up from the trunk's top, radius, brightness (1 to 3)."""
     color: Color
     behind: bool
     """Stands among the houses, not along the street."""
@@ -159,7 +185,7 @@ def build_town(seed: int, scene: int, frames: int) -> Town:
     rng = generator(seed, "toytown", scene)
     step = _between(rng, 1.2, 3.0)
     end = frames * step + FAR
-    half_road, pavement = _between(rng, 3.0, 4.6), _between(rng, 1.6, 3.2)
+    half_road, pavement = _between(rng, 2.8, 4.2), _between(rng, 2.0, 4.0)
     sunny = _pick(rng, [-1, 1])
     crossings = tuple(np.arange(_between(rng, 5, 22), end, _between(rng, 22, 40)).tolist())
     return Town(
@@ -178,7 +204,7 @@ def build_town(seed: int, scene: int, frames: int) -> Town:
         patches=tuple(_patch(rng, half_road, end) for _ in range(int(end / 4))),
         light=_light(rng, sunny),
         sunny=sunny,
-        skyline=tuple(_skyline(rng, x) for x in range(-200, 200, 16)),
+        skyline=tuple(_skyline(rng, float(x)) for x in range(-200, 200, 16)),
         houses=(*_row(rng, -1, end), *_row(rng, 1, end)),
         trees=_trees(rng, half_road, pavement, end),
         posts=_posts(rng, half_road, pavement, crossings, end),
@@ -187,7 +213,7 @@ def build_town(seed: int, scene: int, frames: int) -> Town:
     )
 
 
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
+def _between(rng: np.random.Generator, low: float | int, high: float | int) -> float:
     return low + (high - low) * float(rng.random())
 
 
@@ -211,8 +237,8 @@ def _light(rng: np.random.Generator, sunny: int) -> Light:
         haze=_between(rng, 70, 260),
         clouds=clouds * float(rng.random()),
         blur=_pick(rng, [0.0, 0.0, 0.4, 0.6]),
-        noise=int(rng.integers(4, 15)),
-        contrast=_between(rng, 0.82, 1.12),
+        noise=int(rng.integers(2, 10)),
+        contrast=_between(rng, 0.88, 1.15),
     )
 
 
@@ -272,7 +298,7 @@ def _tree(rng: np.random.Generator, x: float, z: float, leaves: Color, size: flo
     spread = _between(rng, 0.9, 1.5) * size
     units = rng.random((26, 4)) * 2 - 1
     blobs = tuple(
-        (float(a) * spread, (float(b) + 1) * spread, spread * (0.3 + 0.12 * float(c)), 0.85 + 0.25 * float(d))
+        (float(a) * spread, (float(b) + 1) * spread, spread * (0.3 + 0.12 * float(c)), 2 + round(1.4 * float(d)))
         for a, b, c, d in units
         if a * a + b * b < 1
     )
