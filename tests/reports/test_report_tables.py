@@ -58,8 +58,11 @@ def test_names_are_names_and_not_markup_or_escapes(terminal):
     assert "\x1b[31m" not in text
 
 
-def test_a_pipe_gets_aligned_ascii_rules_free_lines():
-    lines = shown(terminal=False).splitlines()
-    assert lines[0] == "score           value  95 % interval   what it is"
-    assert lines[1] == "miou_dataset    0.613  0.580 to 0.640  mean over classes"
-    assert lines[2] == "pixel_accuracy  –      none            share of right pixels"
+def test_a_pipe_gets_a_line_for_each_score_in_columns():
+    assert shown(terminal=False).splitlines()[:5] == [
+        "val: 14 images",
+        "score           value  95 % interval   what it is",
+        "miou_dataset    0.613  0.580 to 0.640  mean over classes",
+        "pixel_accuracy  –      none            share of right pixels",
+        "No interval: the score is undefined.",
+    ]

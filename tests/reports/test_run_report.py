@@ -5,6 +5,8 @@ import html
 import io
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -198,6 +200,11 @@ def test_no_run_no_page(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
         run_report.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_needs_no_torch():
+    asked = "import sys, segtrial.reports.run_report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")

@@ -18,16 +18,12 @@ CLASS_HEAD = ("class", "IoU", "Dice", "precision", "recall", "pixels")
 
 def show(evaluation: Mapping[str, Any], console: Console) -> None:
     """Print the scores with their intervals, then the classes."""
-    scores, classes = score_rows(evaluation), class_rows(evaluation)
-    title = f"{evaluation['split']}: {wording.count(evaluation['n_images'])} images"
-    for head, rows, numbers in ((SCORE_HEAD, scores, (1,)), (CLASS_HEAD, classes, (1, 2, 3, 4, 5))):
-        if console.is_terminal:
-            console.print(_table(title, head, rows, numbers))
-        else:
-            console.print(*plain_lines(head, rows), sep="\n", markup=False, highlight=False, soft_wrap=True)
-        title = None
+    _line(console, f"{evaluation['split']}: {wording.count(evaluation['n_images'])} images")
+    _rows(console, SCORE_HEAD, score_rows(evaluation), numbers=(1,))
     if evaluation.get("reason"):
-        console.print(f"No interval: {wording.plain(evaluation['reason'])}.", markup=False, highlight=False)
+        _line(console, f"No interval: {evaluation['reason']}.")
+    _line(console, "")
+    _rows(console, CLASS_HEAD, class_rows(evaluation), numbers=(1, 2, 3, 4, 5))
 
 
 def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -59,8 +55,20 @@ def plain_lines(head: Sequence[str], rows: Rows) -> list[str]:
     return ["  ".join(row).rstrip() for row in padded]
 
 
-def _table(title: str | None, head: Sequence[str], rows: Rows, numbers: Sequence[int]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+def _line(console: Console, text: str) -> None:
+    console.print(wording.plain(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def _rows(console: Console, head: Sequence[str], rows: Rows, *, numbers: Sequence[int]) -> None:
+    if console.is_terminal:
+        console.print(_table(head, rows, numbers))
+        return
+    for line in plain_lines(head, rows):
+        _line(console, line)
+
+
+def _table(head: Sequence[str], rows: Rows, numbers: Sequence[int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
     for column, name in enumerate(head):
         table.add_column(name, justify="right" if column in numbers else "left")
     for row in rows:
