@@ -306,6 +306,11 @@ def test_inputs_that_name_nothing_stop_before_any_work(name, message, model, tmp
     assert model.network.core.calls == 0
 
 
+def test_no_input_at_all_is_refused(model, tmp_path):
+    with pytest.raises(DataNotFound, match=r"images: none were named\. Give pictures, folders or globs"):
+        predict_files(model, [], tmp_path / "out")
+
+
 def test_an_output_that_is_a_file_is_refused(model, tmp_path):
     put(tmp_path / "a.png")
     (tmp_path / "out").write_text("mine")

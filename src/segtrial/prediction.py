@@ -163,6 +163,8 @@ def _job(source: Path, relative: Path, out: Path, kinds: Iterable[str]) -> _Job:
 
 def _sources(inputs: Sequence[str | Path], out: Path) -> list[tuple[Path, Path]]:
     """Each picture once, with its path below the input that named it."""
+    if not inputs:
+        raise DataNotFound("images", "none were named", "Give pictures, folders or globs")
     found: dict[tuple[str, Path], Path] = {}
     for given in inputs:
         pictures = list(_named_by(given, out))
