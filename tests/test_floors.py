@@ -136,5 +136,7 @@ def test_the_exception_tree_is_drawn_as_it_is():
 def test_every_exception_is_declared_in_one_file(path):
     if path.name != "errors.py":
         classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
-        own = [node.name for node in classes if any(re.search(r"(Error|Exception)$", ast.unparse(b)) for b in node.bases)]
+        own = [
+            node.name for node in classes if any(re.search(r"(Error|Exception)$", ast.unparse(b)) for b in node.bases)
+        ]
         assert not own, f"{own} belong into errors.py"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtrial import evaluation, modelfile, prediction, ranks, training
+from segtrial import evaluation, modelfile, models, prediction, ranks, training
 from segtrial.classes import Classes
 from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import open_store
-from segtrial.errors import DataError, RunError, UnknownName, listing
+from segtrial.errors import DataError, DataNotFound, RunError, listing, nearest
 from segtrial.hardware import pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
@@ -76,6 +76,7 @@ def train(
     """
     words = {"model": model, "data": None if data is None else str(data), "seed": seed}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
+    models.parse(wanted.model)  # a wrong name is said before the data is read
     run = Run(training.train(wanted, Path(out), watch or Silent()))
     if ranks.is_first_launched() and not run.report.exists():
         from segtrial.reports import run_report  # matplotlib: a second to load, and no other verb needs it
@@ -120,7 +121,9 @@ def evaluate(
     source, options = _data_of(Path(model), data)
     dataset = open_dataset(source, options)
     if split not in dataset.parts:
-        raise UnknownName(f"part of {source}", split, dataset.parts)
+        there = sorted(dataset.parts)
+        fix = f"{nearest(split, there)}There are: {', '.join(there)}"
+        raise DataNotFound(source, f"no part is called {split!r}", fix)
     _require_same_classes(str(source), dataset.classes, loaded.classes)
     store = open_store(dataset, split, progress=lambda done, total: watch.bar(done, total, f"decoding {split}"))
     counts = evaluation.evaluate(

@@ -1,0 +1,35 @@
+"""What tests of several rooms share: a tiny data set, a finished run on it, and a cache of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from segtrial import cli
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def own_cache(shared_cache, monkeypatch) -> None:
+    """Decoded data goes to a folder of the tests, not to the user's."""
+    monkeypatch.setenv("SEGTRIAL_CACHE", str(shared_cache))
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory) -> Path:
+    """Read only: copy it before you break it."""
+    return tiny.write_data(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data, shared_cache, tmp_path_factory) -> Path:
+    """Read only: a finished run, through the command line."""
+    out = tmp_path_factory.mktemp("tiny") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGTRIAL_CACHE", str(shared_cache))
+        assert cli.main(["--traceback", *tiny.words(tiny_data, out)]) == 0
+    return out
