@@ -108,8 +108,8 @@ def sha256_file(path: Path) -> str:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what a killed `write_atomic` left in `folder` (call it under the folder's lock)."""
-    for leftover in folder.glob(".*.partial"):
+    """Delete what a killed `write_atomic` left anywhere below `folder` (call it under the folder's lock)."""
+    for leftover in folder.rglob(".*.partial"):
         leftover.unlink(missing_ok=True)
 
 

@@ -123,9 +123,9 @@ class Recipe(_Part):
     """Decides every random choice, together with what it is for."""
     split: Split = Split()
     phases: tuple[Phase, ...] = (
-        Phase(share=0.45, batch=16, crop=0.5, scale=(0.48, 0.75)),
+        Phase(share=0.45, batch=16, crop=0.52, scale=(0.5, 0.8)),
         Phase(share=0.35, batch=8, crop=0.7, scale=(0.65, 1.1)),
-        Phase(share=0.20, batch=6, crop=0.9, scale=(0.85, 1.25)),
+        Phase(share=0.20, batch=6, crop=0.92, scale=(0.85, 1.25)),
     )
     """Low resolution first, then larger crops (PERFORMANCE: benchmarks/phases)."""
     crop_pixels: int = Field(160_000, ge=1024)

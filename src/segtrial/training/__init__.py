@@ -21,7 +21,7 @@ from segtrial.training.folder import RunFolder, opened
 from segtrial.training.learner import Learner
 from segtrial.training.loop import run_steps
 from segtrial.training.plan import Plan
-from segtrial.training.planning import check_parts, make_plan, manifest
+from segtrial.training.planning import check_parts, first_weights, make_plan, manifest
 from segtrial.training.watch import Silent, Watch
 
 __all__ = ["Silent", "Watch", "train"]
@@ -51,7 +51,7 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     dataset = open_dataset(recipe.data, SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0))
     check_parts(dataset)
     if found is None:
-        for note in dataset.notes:
+        for note in (first_weights(recipe), *dataset.notes):
             watch.note(note)
     stores = {part: _store(dataset, part, watch, stop) for part in ("train", "val")}
     plan = found or make_plan(recipe, dataset, stores, device, watch, stop)

@@ -5,9 +5,9 @@ step count once and the schedule never moves.
 """
 
 import json
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from segtrial.classes import Classes
 from segtrial.data.batches import Phase
@@ -26,8 +26,8 @@ class PlannedPhase(BaseModel):
 class Plan(BaseModel):
     """What was resolved before step 0; `plan.json` in the run folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    schema_version: int = 1
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    schema_version: Literal[1] = Field(1, alias="schema")
     recipe: dict[str, Any]
     recipe_hash: str
     manifest: str
@@ -60,4 +60,4 @@ class Plan(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return json.loads(self.model_dump_json())
+        return json.loads(self.model_dump_json(by_alias=True))

@@ -41,6 +41,7 @@ def make_plan(
     mean, std, pixels = image_statistics(train, len(dataset.classes))
     model = model_summary(recipe.model, len(dataset.classes), train.channels)
     plan = Plan(
+        schema=1,
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=recipe.hash,
         manifest=manifest(stores),
@@ -61,7 +62,7 @@ def make_plan(
         class_weights=tuple(float(weight) for weight in class_weights(recipe.loss.class_weights, pixels)),
         layout=dataset.layout,
         parts={name: len(items) for name, items in dataset.parts.items()},
-        notes=tuple(dataset.notes),
+        notes=(first_weights(recipe), *dataset.notes),
     )
     seconds = None
     if recipe.minutes is not None:
@@ -174,6 +175,12 @@ def evaluation_steps(steps: int, evaluations: int) -> tuple[int, ...]:
     """The steps after which val is scored, apart from the last: evenly spread."""
     marks = {round(steps * part / evaluations) for part in range(1, evaluations)}
     return tuple(sorted(marks - {0, steps}))
+
+
+def first_weights(recipe: Recipe) -> str:
+    """Where the weights of a new run come from, in words."""
+    start = f"Weights start from none: all of {recipe.model} is drawn from seed {recipe.seed}."
+    return f"{start} Pretrained ones (weights=imagenet) would need an encoder that this version does not have."
 
 
 def check_parts(dataset: Dataset) -> None:
