@@ -31,7 +31,7 @@ class Split(_Part):
 
     val_groups: tuple[str, ...] = ()
     """Groups of the train part that become the val part instead of the layout's own."""
-    val_share: float = Field(0.2, gt=0, lt=1)
+    val_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the groups held out where the layout has no val part."""
 
 
@@ -59,11 +59,11 @@ class Optimizer(_Part):
 
     name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "muon"
     """Muon moves matrices and convolutions, AdamW all else."""
-    lr: float | None = Field(None, gt=0)
+    lr: float | None = Field(default=None, gt=0)
     """Highest learning rate; none takes the optimizer's own default, as in the next two."""
-    weight_decay: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0)
     """Decoupled for adamw and muon."""
-    momentum: float | None = Field(None, ge=0, lt=1)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
     """Share of the old mean gradient that is kept; beta 1 of adam and adamw."""
 
 
@@ -72,26 +72,26 @@ class Schedule(_Part):
 
     name: Literal["constant", "step", "poly", "cosine"] = "cosine"
     """How the learning rate falls after its warm-up."""
-    warmup: float = Field(0.08, ge=0, lt=1)
+    warmup: float = Field(default=0.08, ge=0, lt=1)
     """Share of the steps in which the rate rises linearly from 0."""
 
 
 class Augment(_Part):
     """What is drawn for each training image besides the zoom of its phase."""
 
-    flip_horizontal: float = Field(0.5, ge=0, le=1)
+    flip_horizontal: float = Field(default=0.5, ge=0, le=1)
     """Probability."""
-    flip_vertical: float = Field(0.0, ge=0, le=1)
+    flip_vertical: float = Field(default=0.0, ge=0, le=1)
     """Probability."""
-    rotate: float = Field(0.0, ge=0, le=180)
+    rotate: float = Field(default=0.0, ge=0, le=180)
     """Degrees to either side."""
-    shift: float = Field(0.0, ge=0, le=1)
+    shift: float = Field(default=0.0, ge=0, le=1)
     """Fraction of the crop by which it may leave the image."""
-    brightness: float = Field(0.25, ge=0, le=1)
+    brightness: float = Field(default=0.25, ge=0, le=1)
     """Largest relative change."""
-    contrast: float = Field(0.25, ge=0, le=1)
+    contrast: float = Field(default=0.25, ge=0, le=1)
     """Largest relative change."""
-    color: float = Field(0.1, ge=0, le=1)
+    color: float = Field(default=0.1, ge=0, le=1)
     """Largest relative change of each channel by itself."""
 
 
@@ -102,9 +102,9 @@ class Loss(_Part):
     """Mean over the pixels that count."""
     class_weights: Literal["none", "inverse_sqrt", "median_frequency"] = "inverse_sqrt"
     """What rare classes weigh, from their share of the training pixels."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
-    auxiliary: float = Field(0.4, ge=0)
+    auxiliary: float = Field(default=0.4, ge=0)
     """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
 
 
@@ -115,11 +115,11 @@ class Recipe(_Part):
     """NAME or NAME:option=value,option=value; `segtrial models` lists them."""
     data: str = "toytown"
     """A folder, a data.yaml, or toytown."""
-    epochs: float | None = Field(None, gt=0)
-    steps: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
     """The budget: exactly one of epochs, steps and minutes."""
-    seed: int = Field(0, ge=0, lt=2**53)
+    seed: int = Field(default=0, ge=0, lt=2**53)
     """Decides every random choice, together with what it is for."""
     split: Split = Split()
     phases: tuple[Phase, ...] = (
@@ -128,39 +128,39 @@ class Recipe(_Part):
         Phase(share=0.20, batch=6, crop=0.92, scale=(0.85, 1.25)),
     )
     """Low resolution first, then larger crops (PERFORMANCE: benchmarks/phases)."""
-    crop_pixels: int = Field(160_000, ge=1024)
+    crop_pixels: int = Field(default=160_000, ge=1024)
     """No crop is larger than this many pixels, whatever the images' size."""
     augment: Augment = Augment()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
-    clip: float | None = Field(None, gt=0)
+    clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm; None leaves gradients alone."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     """Pieces that a batch is cut into where it does not fit the memory at once."""
-    ema: float = Field(0.99, ge=0, lt=1)
+    ema: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the running mean of the weights; 0 turns it off."""
     keep: Literal["ema", "last", "best"] = "ema"
     """Which weights become the model: the last running mean, the last, or the best at an evaluation on val."""
-    evaluations: int = Field(4, ge=1)
+    evaluations: int = Field(default=4, ge=1)
     """How often val is scored, evenly over the run; the last one is the result."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     """Stop early after this many evaluations without a better val miou_dataset."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What the network computes in; auto is bfloat16 where the hardware multiplies it."""
-    threads: int | None = Field(None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
     """CPU threads of each rank; None takes the cores there are. Written into the plan: the bits depend on it."""
     deterministic: bool = False
     """On a GPU, use only kernels that repeat bit for bit (on CPU they always do)."""
     sync_batchnorm: bool = False
     """Let batch normalisation see the whole batch of all ranks (GPU only)."""
-    workers: int = Field(0, ge=0, le=64)
+    workers: int = Field(default=0, ge=0, le=64)
     """Processes that prepare batches; 0 prepares them in the loop. The bits do not depend on it."""
-    checkpoint_seconds: float = Field(60.0, ge=0)
+    checkpoint_seconds: float = Field(default=60.0, ge=0)
     """How often the state is saved; 0 saves after each step."""
-    progress_steps: int = Field(20, ge=1)
+    progress_steps: int = Field(default=20, ge=1)
     """Steps between two lines of the metrics log."""
 
     @model_validator(mode="after")

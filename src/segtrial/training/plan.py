@@ -27,7 +27,7 @@ class Plan(BaseModel):
     """What was resolved before step 0; `plan.json` in the run folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     recipe: dict[str, Any]
     recipe_hash: str
     manifest: str
