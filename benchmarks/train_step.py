@@ -27,8 +27,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a sleeping contestant must not spin on the other's cores
-
 import torch
 from torch import Tensor, nn
 
