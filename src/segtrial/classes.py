@@ -6,6 +6,7 @@ The table travels with the data set and with the model. IGNORE is not a class: i
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from segtrial.errors import DataError
 from segtrial.shapes import IGNORE, MOST_CLASSES
@@ -36,6 +37,11 @@ class Classes:
         repeated = sorted({name for name in self.names if self.names.count(name) > 1})
         if repeated:
             raise DataError("class table", f"repeated names {repeated}", "Give each class a name of its own")
+        if any(not 0 <= channel <= 255 for color in self.colors for channel in color):
+            raise DataError("class table", f"colours {self.colors}", "Give red, green and blue from 0 to 255")
+        swapped = [index for pair in self.swaps for index in pair]
+        if len(set(swapped)) < len(swapped):
+            raise DataError("class table", f"swaps {self.swaps}", "A class may be exchanged with one other class")
         if any(not 0 <= index < len(self.names) for pair in self.swaps for index in pair):
             raise DataError("class table", f"swaps {self.swaps}", f"Use indices 0 to {len(self.names) - 1}")
 
@@ -65,7 +71,7 @@ class Classes:
         }
 
     @staticmethod
-    def from_json(table: Mapping[str, Sequence]) -> "Classes":
+    def from_json(table: Mapping[str, Any]) -> "Classes":
         """The inverse of `to_json`. Raises DataError if a field is missing or of the wrong form."""
         try:
             colors = tuple((int(r), int(g), int(b)) for r, g, b in table["colors"])

@@ -104,7 +104,7 @@ def _write_examples(
     network = network.to(device).eval()
     for number, (rank, row) in enumerate(_chosen(scores)):
         sample = val[position[str(result.keys[row])]]
-        given = answer(network, sample.image)
+        given = answer(network, sample.image, precision=getattr(torch, plan.precision))
         classes = plan.class_table()
         drawn = {
             "image": image_png(sample.image),

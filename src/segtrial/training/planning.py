@@ -24,6 +24,9 @@ from segtrial.training.learner import Learner
 from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.watch import Watch
 
+CROP_MULTIPLE = 32
+"""Pixels. The same for every network, so that two variants with one seed see the same crops."""
+
 SAMPLES_MEASURED = 2000
 """Mean, spread and class shares come from at most this many training images, drawn by seed 0."""
 
@@ -47,7 +50,7 @@ def make_plan(
         manifest=manifest(stores),
         steps=0,
         evaluate_at=(),
-        phases=phase_shapes(recipe, train.sizes, model["multiple"]),
+        phases=phase_shapes(recipe, train.sizes),
         seconds_per_step=None,
         device=device.type,
         precision=str(hardware.pick_precision(recipe.precision, device)).removeprefix("torch."),
@@ -134,13 +137,15 @@ def _rounded(values: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
 
 
-def phase_shapes(recipe: Recipe, sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[PlannedPhase, ...]:
-    """The phases in pixels, steps still 0: crops are a fraction of the median image, in whole multiples."""
+def phase_shapes(recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> tuple[PlannedPhase, ...]:
+    """The phases in pixels, steps still 0: crops are a fraction of the median image, in multiples of CROP_MULTIPLE."""
     height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
     planned = []
     for phase in recipe.phases:
         shrink = min(1.0, (recipe.crop_pixels / (height * width * phase.crop**2)) ** 0.5)
-        size = tuple(max(1, round(side * phase.crop * shrink / multiple)) * multiple for side in (height, width))
+        size = tuple(
+            max(1, round(side * phase.crop * shrink / CROP_MULTIPLE)) * CROP_MULTIPLE for side in (height, width)
+        )
         planned.append(PlannedPhase(steps=0, batch=phase.batch, size=(size[0], size[1]), scale=phase.scale))
     return tuple(planned)
 

@@ -1,0 +1,76 @@
+"""Shares, minutes and pictures become steps and pixels: by hand arithmetic."""
+
+import numpy as np
+import pytest
+
+from segtrial.data import open_dataset
+from segtrial.data.cache import open_store
+from segtrial.errors import RecipeError, SplitError
+from segtrial.recipe import Phase, Recipe
+from segtrial.training.plan import PlannedPhase
+from segtrial.training.planning import check_parts, evaluation_steps, image_statistics, phase_shapes, with_steps
+
+HALVES = (Phase(share=0.5, batch=4, crop=0.5, scale=(0.5, 1.0)), Phase(share=0.5, batch=2, crop=1.0, scale=(1.0, 1.0)))
+SHAPES = tuple(PlannedPhase(steps=0, batch=p.batch, size=(32, 32), scale=p.scale) for p in HALVES)
+
+
+def steps_of(recipe: Recipe, images: int = 100, seconds: tuple[float, ...] | None = None) -> list[int]:
+    return [phase.steps for phase in with_steps(recipe, SHAPES, images, seconds)]
+
+
+def test_minutes_are_shared_as_time():
+    # half of 60 s at 0.1 s a step, half at 0.3 s
+    assert steps_of(Recipe(phases=HALVES, minutes=1.0), seconds=(0.1, 0.3)) == [300, 100]
+
+
+def test_epochs_are_shared_as_images():
+    # 10 epochs of 100 images: 500 images by 4, 500 by 2
+    assert steps_of(Recipe(phases=HALVES, epochs=10)) == [125, 250]
+
+
+def test_steps_add_up_to_what_was_asked_for():
+    for steps in range(1, 30):
+        assert sum(steps_of(Recipe(phases=HALVES, steps=steps))) == steps
+
+
+def test_a_budget_below_one_step_is_refused():
+    with pytest.raises(RecipeError, match=r"less than one training step. Give more minutes"):
+        steps_of(Recipe(phases=HALVES, epochs=0.001))
+
+
+def test_crops_are_whole_multiples_of_the_median_image():
+    planned = phase_shapes(Recipe(phases=HALVES), [(100, 200), (120, 240), (360, 480)])
+    # the median image is 120 x 240: half is 60 x 120 -> 64 x 128; whole is 120 x 240 -> 128 x 256 (4 and 8 times 32)
+    assert [phase.size for phase in planned] == [(64, 128), (128, 256)]
+
+
+def test_crops_of_large_images_are_bounded_and_keep_their_shape():
+    height, width = phase_shapes(Recipe(phases=HALVES, crop_pixels=160_000), [(3000, 4000)])[1].size
+    assert height * width <= 1.15 * 160_000  # rounding to 32 may add a little
+    assert width / height == pytest.approx(4 / 3, rel=0.1)
+
+
+def test_evaluations_are_even_and_leave_the_last_to_the_end():
+    assert evaluation_steps(100, 4) == (25, 50, 75)
+    assert evaluation_steps(100, 1) == ()
+    assert evaluation_steps(2, 8) == (1,)
+
+
+def test_statistics_are_those_of_numpy():
+    dataset = open_dataset("toytown:scenes=4,frames=2,size=32x40")
+    store = open_store(dataset, "train")
+    mean, std, pixels = image_statistics(store, len(dataset.classes))
+    images = np.stack([store[index].image for index in range(len(store))]) / 255
+    targets = np.stack([store[index].target for index in range(len(store))])
+    np.testing.assert_allclose(mean, images.mean((0, 2, 3)), atol=1e-6)
+    np.testing.assert_allclose(std, images.std((0, 2, 3)), atol=1e-6)
+    assert pixels == tuple(int((targets == index).sum()) for index in range(len(dataset.classes)))
+
+
+def test_a_part_without_images_is_refused():
+    dataset = open_dataset("toytown:scenes=4,frames=2,size=32x40")
+    broken = type(dataset)(
+        dataset.root, dataset.layout, dataset.classes, {"train": ()}, dataset.read, dataset.fingerprint
+    )
+    with pytest.raises(SplitError, match=r"the train part is empty"):
+        check_parts(broken)
