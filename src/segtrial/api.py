@@ -14,7 +14,7 @@ from segtrial.classes import Classes
 from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import open_store
 from segtrial.errors import DataError, DataNotFound, RunError, listing, nearest
-from segtrial.hardware import pick_device, pick_precision
+from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
 from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read
@@ -107,18 +107,24 @@ def evaluate(
     split: str = "val",
     *,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Scores of a run folder or model file on one part of `data`, as the object that `evaluate --json` prints.
 
-    Without `data`, a run is evaluated on the data and the split that it was trained with. Raises UserError for a
-    part that is not there, for classes or channels that are not the model's, and for bad images and masks.
+    What is not given, a run says itself: its data, its split, its precision. Raises UserError for a part that is
+    not there, for classes or channels that are not the model's, and for bad images and masks.
     """
     watch = watch or Silent()
     place = pick_device(device)
+    keep_memory()
     loaded = load(model, device=str(place))
-    source, options = _data_of(Path(model), data)
+    wanted = _recipe_of(Path(model))
+    source = data if data is not None else wanted.data if wanted else None
+    if source is None:
+        raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
+    options = SplitOptions(wanted.split.val_groups, wanted.split.val_share) if wanted else SplitOptions()
+    precision = precision or (wanted.precision if wanted else "auto")
     dataset = open_dataset(source, options)
     if split not in dataset.parts:
         there = sorted(dataset.parts)
@@ -154,6 +160,7 @@ def predict(
     model gave for the same pictures before are kept. Raises UserError as `segtrial.prediction.predict_files` does.
     """
     watch = watch or Silent()
+    keep_memory()
     return prediction.predict_files(
         load(model, device=str(pick_device(device))),
         list(images),
@@ -175,20 +182,10 @@ def load(model: Source, device: str = "cpu") -> Loaded:
     return modelfile.load(Run(path).model, device)
 
 
-def _data_of(model: Path, data: Source | None) -> tuple[Source, SplitOptions]:
-    """Where to evaluate: the data that was named, cut as the run says if there is a run."""
+def _recipe_of(model: Path) -> Recipe | None:
+    """What a run folder was made by; None for a model file."""
     path = model / "recipe.yaml"
-    if not path.is_file():
-        if data is None:
-            raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
-        return data, SplitOptions()
-    wanted = from_tree(read(path), str(path))
-    return data if data is not None else wanted.data, split_options(wanted)
-
-
-def split_options(wanted: Recipe) -> SplitOptions:
-    """How a run of this recipe splits its data."""
-    return SplitOptions(wanted.split.val_groups, wanted.split.val_share)
+    return from_tree(read(path), str(path)) if path.is_file() else None
 
 
 def _require_same_classes(place: str, data: Classes, model: Classes) -> None:

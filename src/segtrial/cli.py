@@ -196,18 +196,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _terminable():
             get_command(app).main(words, prog_name="segtrial")
-    except SystemExit as ending:  # typer ends this way, also when all went well
-        return ending.code if isinstance(ending.code, int) else 0
+    except SystemExit as ending:  # typer ends this way, also when all went well, and turns Ctrl-C into 130
+        code = ending.code if isinstance(ending.code, int) else 0
+        return _interrupted(words, signal.SIGINT) if code == 128 + signal.SIGINT else code
+    except Interrupted as stop:
+        return _interrupted(words, stop.signal)
     except UserError as error:
         _say(f"segtrial: {error}")
         return USERS
-    except (Interrupted, KeyboardInterrupt) as stop:
-        _say(f"segtrial: interrupted. The same command continues:\n  {shlex.join(['segtrial', *words])}")
-        return 128 + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT)
     except Exception as fault:
         _say(_confession(fault, shown="--traceback" in words))
         return OURS
     return 0
+
+
+def _interrupted(words: Sequence[str], number: int) -> int:
+    """Say how to go on; the exit code."""
+    _say(f"segtrial: interrupted. The same command continues:\n  {shlex.join(['segtrial', *words])}")
+    return 128 + number
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+"""The verbs in Python: the same words, the same numbers as on the command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import segtrial as st
+from segtrial.api import make_recipe
+from segtrial.errors import RecipeError
+from tests import tiny
+
+
+def test_the_public_names():
+    assert st.__all__ == ["Run", "evaluate", "load", "models", "predict", "train"]
+    assert {name for name in dir(st) if not name.startswith("_")} >= set(st.__all__)
+    assert all(getattr(st, name) is not None for name in st.__all__)
+
+
+def test_importing_costs_nothing():
+    program = "import sys, segtrial; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(AttributeError, match="segtrial has no 'fit'; it has Run, evaluate, load"):
+        st.fit  # noqa: B018
+
+
+def test_train_returns_the_run(tiny_data, tiny_run, tmp_path, own_cache):
+    """The same words in Python and on the command line leave the same bits."""
+    run = st.train(data=tiny_data, out=tmp_path / "run", steps=tiny.STEPS, settings=tiny.SETTINGS)
+    assert isinstance(run, st.Run)
+    assert "<html" in run.report.read_text()
+    assert run.model.read_bytes() == (tiny_run / "model.safetensors").read_bytes()
+    assert run.scores == st.Run(tiny_run).scores
+
+
+def test_scores_are_those_in_the_folder(tiny_run):
+    written = json.loads((tiny_run / "evaluation.json").read_text())
+    assert st.Run(tiny_run).scores == written["scores"]
+
+
+def test_a_run_is_evaluated_on_its_own_data_and_split(tiny_run, own_cache):
+    assert st.evaluate(tiny_run) == st.Run(tiny_run).evaluation
+
+
+def test_a_model_file_needs_no_run(tiny_data, tiny_run, tmp_path, own_cache):
+    file = shutil.copy(tiny_run / "model.safetensors", tmp_path / "elsewhere.safetensors")
+    assert st.evaluate(file, tiny_data, precision="float32")["scores"] == st.Run(tiny_run).scores
+
+
+def test_the_split_of_the_run_is_kept(tiny_run, tmp_path, own_cache):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    text = (run / "recipe.yaml").read_text()
+    assert "val_groups: []" in text
+    (run / "recipe.yaml").write_text(text.replace("val_groups: []", "val_groups: [train/images/2]"))
+    assert st.evaluate(run)["n_images"] == 1
+    assert st.evaluate(run, split="train")["n_images"] == 3
+
+
+def test_a_run_and_its_file_load_alike(tiny_run):
+    folder, file = st.load(tiny_run), st.load(tiny_run / "model.safetensors")
+    assert folder.classes.names == tiny.NAMES
+    image = torch.zeros(1, 3, 17, 9, dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(folder.network(image), file.network(image), rtol=0, atol=0)
+        assert folder.network(image).shape == (1, 3, 17, 9)
+
+
+def test_predict_writes_what_the_network_answers(tiny_data, tiny_run, tmp_path):
+    picture = tiny_data / "val/images/3.png"
+    report = st.Run(tiny_run).predict([picture], tmp_path, overlay=False, confidence=False)
+    assert report.done == (picture,)
+    answer = np.asarray(Image.open(tmp_path / "3.png"))
+    assert answer.shape == tiny.SIZE
+    assert answer.max() < len(tiny.NAMES)
+
+
+NO_BUDGET = {"epochs": None, "steps": None, "minutes": None}
+
+
+def test_words_go_before_the_recipe_and_settings_before_words():
+    base = {"model": "segnet", "seed": 1, "ema": 0.5, "epochs": 9.0}
+    made = make_recipe({"model": "unet", "seed": None}, NO_BUDGET | {"steps": 5}, base, ["ema=0.25"])
+    assert (made.model, made.seed, made.ema, made.steps, made.epochs) == ("unet", 1, 0.25, 5, None)
+
+
+def test_a_recipe_keeps_its_budget_if_none_is_given(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("epochs: 9\n")
+    assert make_recipe({}, NO_BUDGET, tmp_path / "recipe.yaml", ()).epochs == 9
+
+
+def test_a_folder_may_have_any_name():
+    """Only settings are YAML; a folder called `no` or `1e3: x` is a folder."""
+    assert make_recipe({"data": "1e3: no"}, NO_BUDGET, None, ()).data == "1e3: no"
+
+
+def test_what_is_wrong_with_a_recipe_names_the_file(tmp_path):
+    (tmp_path / "mine.yaml").write_text("epoch: 9\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: unknown key 'epoch'\. Did you mean 'epochs'\?"):
+        make_recipe({}, NO_BUDGET, tmp_path / "mine.yaml", ())

@@ -1,0 +1,267 @@
+"""The command line: what it promises to people (help, tables, words) and to programs (JSON, exit codes)."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from segtrial import api, cli, cli_demo, console, models
+from segtrial.errors import Interrupted
+from tests import tiny
+
+FLAGS = {
+    "demo": ["--minutes", "--out"],
+    "train": ["--data", "--epochs", "--minutes", "--model", "--out", "--recipe", "--seed", "--set", "--steps"],
+    "evaluate": ["--data", "--device", "--json", "--split"],
+    "predict": [
+        "--confidence",
+        "--device",
+        "--json",
+        "--no-confidence",
+        "--no-overlay",
+        "--out",
+        "--overlay",
+        "--resume",
+    ],
+    "models": ["--json"],
+}
+
+
+def test_the_verbs_and_their_flags():
+    """A public surface: adding to it is a decision, and taking away breaks somebody."""
+    verbs = get_command(cli.app).commands
+    found = {
+        name: sorted(
+            flag
+            for parameter in verb.params
+            for flag in (*parameter.opts, *parameter.secondary_opts)
+            if flag.startswith("--") and flag != "--help"
+        )
+        for name, verb in verbs.items()
+    }
+    assert found == FLAGS
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], *([verb, "--help"] for verb in FLAGS)], ids=" ".join)
+def test_help_comes_at_once_and_loads_no_torch(words):
+    program = (
+        "import sys; from segtrial.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'rich'} & set(sys.modules);"
+        "sys.exit(f'loads {heavy}' if heavy else 0)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: segtrial" in done.stdout + done.stderr
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 0.5, "of processor time: other work on the machine is not our fault"
+
+
+@pytest.mark.parametrize("verb", FLAGS)
+def test_help_teaches_by_an_example(verb, capsys):
+    assert cli.main([verb, "--help"]) == 0
+    assert f"Example: segtrial {verb}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "segtrial", "train", "--data"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Option '--data' requires an argument" in done.stderr
+
+
+def test_a_finished_run_is_left_alone(tiny_data, tiny_run, own_cache, capsys):
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_run.rglob("*.*") if path.is_file()}
+    assert cli.main(tiny.words(tiny_data, tiny_run)) == 0
+    said = capsys.readouterr()
+    assert "is finished; nothing to do" in said.err
+    assert "miou_dataset" in said.out
+    assert f"Report  {tiny_run / 'report.html'}" in said.out
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_run.rglob("*.*") if path.is_file()}
+    assert {path.name for path in after if after[path] != before.get(path)} <= {".lock"}
+
+
+def test_evaluate_prints_one_object(tiny_run, own_cache, capsys):
+    """The literal shape that programs rely on; schema 1."""
+    assert cli.main(["evaluate", str(tiny_run), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["schema"] == 1
+    names = {"miou_dataset", "miou_image", "miou_class", "pixel_accuracy", "mean_class_accuracy", "dice_dataset"}
+    assert set(result["scores"]) == {*names, "frequency_weighted_iou"}
+    assert all(0 <= value <= 1 for value in result["scores"].values())
+    assert set(result["intervals"]["miou_dataset"]) == {"low", "high", "over", "n_blocks"}
+    assert [set(row) for row in result["per_class"]] == [
+        {"name", "iou", "dice", "precision", "recall", "f1", "support"}
+    ] * len(tiny.NAMES)
+    assert [row["name"] for row in result["per_class"]] == list(tiny.NAMES)
+    assert result["n_images"] == 6
+    assert set(result["scores"]) <= set(result["definitions"])
+    assert result["split"] == "val"
+
+
+def test_evaluate_without_json_prints_tables(tiny_run, own_cache, capsys):
+    assert cli.main(["evaluate", str(tiny_run), "--split", "train"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("95 % interval", "miou_dataset", "precision", *tiny.NAMES))
+
+
+def test_models_lists_every_network(capsys):
+    assert cli.main(["models", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["schema"] == 1
+    assert [model["name"] for model in listed["models"]] == models.names()
+    for model in listed["models"]:
+        assert set(model) == {"name", "caption", "paper", "options", "parameters"}
+        assert model["parameters"] > 0
+        assert all(set(option) == {"name", "type", "default", "choices"} for option in model["options"])
+
+
+def test_models_says_what_may_be_chosen(capsys):
+    assert cli.main(["models", "unet"]) == 0
+    said = capsys.readouterr().out
+    assert "skips=true" in said
+    assert "resnet34" in said
+    assert "segnet" not in said
+
+
+def test_predict_prints_one_object(tiny_data, tiny_run, tmp_path, capsys):
+    words = ["predict", str(tiny_run), str(tiny_data / "val/images"), "--out", str(tmp_path), "--json", "--no-overlay"]
+    assert cli.main(words) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"schema", "out", "done", "kept", "skipped"}
+    assert len(result["done"]) == 6
+    assert not list(tmp_path.glob("*_overlay.png"))
+    assert len(list(tmp_path.glob("*_confidence.png"))) == 6
+    assert cli.main([*words, "--resume"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["kept"]) == 6
+
+
+def test_predict_lists_what_it_skipped(tiny_data, tiny_run, tmp_path, capsys):
+    shutil.copytree(tiny_data / "val/images", tmp_path / "in")
+    (tmp_path / "in/2.png").write_bytes(b"not a picture")
+    assert cli.main(["predict", str(tiny_run), str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--json"]) == 3
+    (skipped,) = json.loads(capsys.readouterr().out)["skipped"]
+    assert skipped["path"] == str(tmp_path / "in/2.png")
+    assert "Put a picture there" in skipped["reason"]
+
+
+def fail(*args: object, **kwargs: object) -> None:
+    raise ZeroDivisionError("of ours")
+
+
+def test_our_own_fault_is_exit_code_1_and_says_so(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(api, "evaluate", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert cli.main(["evaluate", "anything"]) == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: of ours" in said
+    assert "a fault of Segtrial, not of your input" in said
+    assert "Traceback" not in said
+    (written,) = tmp_path.glob("segtrial-*.txt")
+    assert str(written) in said
+    assert "Traceback" in written.read_text()
+
+
+def test_traceback_shows_where_in_the_code(monkeypatch, capsys):
+    monkeypatch.setattr(api, "evaluate", fail)
+    assert cli.main(["--traceback", "evaluate", "anything"]) == 1
+    assert "in fail" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGINT), 130), (Interrupted(signal.SIGTERM), 143)],
+)
+def test_interrupted_it_says_how_to_go_on(raised, code, monkeypatch, capsys):
+    def stop(*args: object, **kwargs: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(api, "train", stop)
+    assert cli.main(["train", "--data", "my photos", "--out", "run"]) == code
+    assert "The same command continues:\n  segtrial train --data 'my photos' --out run" in capsys.readouterr().err
+
+
+def test_sigterm_ends_any_verb(monkeypatch):
+    monkeypatch.setattr(api, "predict", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["predict", "run", "image.png", "--out", "out"]) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_demo_does_everything_once(tmp_path, own_cache, monkeypatch, capsys):
+    monkeypatch.setattr(cli_demo, "SOURCE", "toytown:scenes=6,frames=2,size=32x48")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert cli.main(["--traceback", "demo", "--out", str(tmp_path), "--minutes", "0.02"]) == 0
+    said = capsys.readouterr().out
+    assert "miou_dataset" in said
+    assert "segtrial train --data FOLDER" in said
+    assert (tmp_path / "run/report.html").exists()
+    pictures = {path.name for path in (tmp_path / "pictures").glob("*.png")}
+    assert pictures
+    assert pictures < {path.name for path in (tmp_path / "answers").glob("*.png")}
+
+
+class Clock:
+    """Seconds that a test lets pass."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def record(step: int, **more: object) -> dict[str, object]:
+    return {"step": step, "steps": 900, "loss": 0.8123, "images_per_second": 38.44, "seconds_left": 190.0, **more}
+
+
+def test_progress_in_words():
+    assert console.step_words(record(120, miou_dataset=0.4312)) == (
+        "120/900 steps, loss 0.812, miou_dataset 0.431, 38.4 images/s, 3 min 10 s left"
+    )
+    assert "miou" not in console.step_words(record(1))
+
+
+def test_a_log_gets_a_line_now_and_then(capsys):
+    clock = Clock()
+    lines = console.Lines(clock)
+    for second in range(25):
+        clock.now = float(second)
+        lines.step(record(second))
+        lines.bar(second, 25, "decoding")
+    lines.step(record(900))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in said] == [
+        "training: 10/900 steps",
+        "training: 20/900 steps",
+        "training: 900/900 steps",
+    ]
+
+
+def test_a_terminal_gets_bars_and_notes(capsys):
+    live = console.Live()
+    live.note("what [bold] was\x1b[2J found")
+    live.bar(1, 2, "decoding train")
+    live.bar(2, 2, "decoding train")
+    live.step(record(1))
+    live.close()
+    assert "what [bold] was\N{REPLACEMENT CHARACTER}[2J found" in capsys.readouterr().err
+
+
+def test_nobody_at_a_terminal_means_lines():
+    with console.watching() as watch:
+        assert isinstance(watch, console.Lines)
+
+
+def test_output_that_nobody_reads_is_no_fault(tmp_path: Path):
+    """`segtrial models | head -1`: the pipe closes early."""
+    words = f"{sys.executable} -m segtrial models | head -n 1"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "fault of Segtrial" not in done.stderr
