@@ -80,7 +80,8 @@ def answer(network: Whole, image: Pixels, *, precision: torch.dtype = torch.floa
     fast = torch.autocast(device.type, dtype=precision) if precision != torch.float32 else nullcontext()
     with torch.inference_mode(), fast:
         scores = network(torch.tensor(image)[None].to(device))[0]  # k h w
-    confidence, labels = scores.softmax(0).max(0)
+    labels = scores.max(0).indices  # of the scores: a softmax rounds two near ones to equal ones
+    confidence = scores.softmax(0).max(0).values
     return Answer(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
 
 

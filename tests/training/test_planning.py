@@ -59,12 +59,15 @@ def test_evaluations_are_even_and_leave_the_last_to_the_end():
 def test_statistics_are_those_of_numpy():
     dataset = open_dataset("toytown:scenes=4,frames=2,size=32x40")
     store = open_store(dataset, "train")
-    mean, std, pixels = image_statistics(store, len(dataset.classes))
+    mean, std, pixels, around = image_statistics(store, len(dataset.classes))
     images = np.stack([store[index].image for index in range(len(store))]) / 255
     targets = np.stack([store[index].target for index in range(len(store))])
     np.testing.assert_allclose(mean, images.mean((0, 2, 3)), atol=1e-6)
     np.testing.assert_allclose(std, images.std((0, 2, 3)), atol=1e-6)
-    assert pixels == tuple(int((targets == index).sum()) for index in range(len(dataset.classes)))
+    classes = range(len(dataset.classes))
+    assert pixels == tuple(int((targets == index).sum()) for index in classes)
+    shows = [(targets == index).any((1, 2)) for index in classes]
+    assert around == tuple(int((targets[shown] != 255).sum()) for shown in shows)
 
 
 def test_a_part_without_images_is_refused():

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a new run. A budget in minutes is turned into steps here, once, by timing a few of them."""
     train = stores["train"]
-    mean, std, pixels = image_statistics(train, len(dataset.classes))
+    seen = image_statistics(train, len(dataset.classes))
     model = model_summary(recipe.model, len(dataset.classes), train.channels)
     plan = Plan(
         schema=1,
@@ -59,10 +59,10 @@ def make_plan(
         model=model,
         classes=dataset.classes.to_json(),
         in_channels=train.channels,
-        mean=mean,
-        std=std,
-        class_pixels=pixels,
-        class_weights=tuple(float(weight) for weight in class_weights(recipe.loss.class_weights, pixels)),
+        mean=seen.mean,
+        std=seen.std,
+        class_pixels=seen.pixels,
+        class_weights=tuple(class_weights(recipe.loss.class_weights, seen.pixels, seen.around).tolist()),
         layout=dataset.layout,
         parts={name: len(items) for name, items in dataset.parts.items()},
         notes=(first_weights(recipe), *dataset.notes),
@@ -114,23 +114,36 @@ def manifest(stores: Mapping[str, Store]) -> str:
     return sha256("\n".join(f"{part} {stores[part].manifest}" for part in sorted(stores)).encode())
 
 
-def image_statistics(store: Store, num_classes: int) -> tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
-    """Mean and standard deviation of each channel (in [0, 1]), and the pixels of each class."""
+class ImageStatistics(NamedTuple):
+    """What the training images are like; values in [0, 1], one per channel or per class."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    pixels: tuple[int, ...]
+    """Of each class."""
+    around: tuple[int, ...]
+    """Counted pixels, of any class, of the images that show each class."""
+
+
+def image_statistics(store: Store, num_classes: int) -> ImageStatistics:
+    """Mean and standard deviation of each channel, and how many pixels each class has."""
     chosen = range(len(store))
     if len(store) > SAMPLES_MEASURED:
         chosen = sorted(generator(0, "statistics").choice(len(store), SAMPLES_MEASURED, replace=False).tolist())
     total = squares = np.zeros(store.channels)
-    pixels, values = np.zeros(num_classes, np.int64), 0
+    pixels, around, values = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64), 0
     for index in chosen:
         sample = store[index]
         unit = sample.image.astype(np.float64) / (255 if sample.image.dtype == np.uint8 else 1)
         total = total + unit.sum((1, 2))
         squares = squares + (unit**2).sum((1, 2))
         values += unit[0].size
-        pixels += np.bincount(sample.target.ravel(), minlength=IGNORE + 1)[:num_classes]
+        shown = np.bincount(sample.target.ravel(), minlength=IGNORE + 1)[:num_classes]
+        pixels += shown
+        around += np.where(shown > 0, shown.sum(), 0)
     mean = total / values
     std = np.sqrt(np.maximum(squares / values - mean**2, 1e-4))  # a constant channel is left at scale 1/100
-    return _rounded(mean), _rounded(std), tuple(int(count) for count in pixels)
+    return ImageStatistics(_rounded(mean), _rounded(std), tuple(pixels.tolist()), tuple(around.tolist()))
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
