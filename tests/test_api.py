@@ -1,9 +1,11 @@
 """The verbs in Python: the same words, the same numbers as on the command line."""
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ import segtrial as st
 from segtrial.api import make_recipe
 from segtrial.errors import RecipeError
 from tests import tiny
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_public_names():
@@ -105,3 +109,18 @@ def test_what_is_wrong_with_a_recipe_names_the_file(tmp_path):
     (tmp_path / "mine.yaml").write_text("epoch: 9\n")
     with pytest.raises(RecipeError, match=r"mine\.yaml: unknown key 'epoch'\. Did you mean 'epochs'\?"):
         make_recipe({}, NO_BUDGET, tmp_path / "mine.yaml", ())
+
+
+def test_the_example_runs(tiny_data, tmp_path, own_cache, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    main = runpy.run_path(str(ROOT / "examples/first_run.py"))["main"]
+    main(str(tiny_data), str(tmp_path / "run"), minutes=0.01)
+    said = capsys.readouterr().out
+    assert "The hardest class is" in said
+    assert "6 answers in" in said
+
+
+def test_the_example_recipe_is_one():
+    made = make_recipe({}, NO_BUDGET, ROOT / "examples/recipe.yaml", ())
+    assert st.models.parse(made.model) == ("unet", {"encoder": "resnet18"})
+    assert made.optimizer.lr == 2e-3
