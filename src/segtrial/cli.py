@@ -197,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _terminable():
             get_command(app).main(words, prog_name="segtrial")
     except SystemExit as ending:  # typer ends this way, also when all went well, and turns Ctrl-C into 130
+        if isinstance(ending.__context__, BrokenPipeError):  # `segtrial models | head`: nobody reads on
+            return 128 + signal.SIGPIPE
         code = ending.code if isinstance(ending.code, int) else 0
         return _interrupted(words, signal.SIGINT) if code == 128 + signal.SIGINT else code
     except Interrupted as stop:
