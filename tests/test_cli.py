@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -264,3 +265,21 @@ def test_output_that_nobody_reads_is_no_fault(words):
     command = f"{sys.executable} -m segtrial {words} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("recipe", [["mine.yaml"], ["--recipe", "mine.yaml"]], ids=["argument", "option"])
+def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
+    given: dict[str, object] = {}
+
+    def train(model: str, data: str, out: Path, **rest: object) -> api.Run:
+        given.update(rest, model=model, data=data, out=out)
+        return api.Run(tiny_run)
+
+    monkeypatch.setattr(api, "train", train)
+    words = ["--model", "unet", "--data", "photos", "--out", "run", "--epochs", "1.5", "--seed", "3"]
+    words += ["--set", "ema=0.5", "--set", "clip=1"]
+    assert cli.main(["--traceback", "train", *recipe, *words]) == 0
+    del given["watch"]
+    budget = {"epochs": 1.5, "steps": None, "minutes": None}
+    named = {"model": "unet", "data": "photos", "out": Path("run"), "recipe": Path("mine.yaml")}
+    assert given == {**named, **budget, "seed": 3, "settings": ["ema=0.5", "clip=1"]}
