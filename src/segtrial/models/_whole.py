@@ -1,9 +1,10 @@
 """Images of any size, as they are on disk -> scores of the same size: the one wrapper of law 5.
 
-uint8 or float images  ->  pad  ->  normalise  ->  core  ->  crop  ->  float32 scores
+uint8 or float images  ->  pad  ->  normalise  ->  core  ->  interpolate  ->  crop  ->  float32 scores
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float32, Shaped, UInt8
 from torch import Tensor, nn
 
@@ -32,18 +33,30 @@ class Whole(nn.Module):
         no pixels. Double precision is rounded to float32. That floats lie in [0, 1] is the caller's promise: looking
         would stop a GPU.
         """
-        return self.forward_all(images)[0]
-
-    def forward_all(self, images: Shaped[Tensor, "..."]) -> tuple[Float32[Tensor, "b k h w"], ...]:
-        """All scores, main first; auxiliary ones follow in train mode, for architectures that have them."""
-        _check(images, self.mean.numel())  # before any annotation does, for a message with the fix
         height, width = images.shape[-2:]
-        scores = self.core(self._prepared(images))
-        return tuple(each[..., :height, :width].float() for each in scores)
+        scores = self.forward_all(images)[0]
+        if scores.shape[-2:] != (height, width):
+            padded = (height + -height % self.multiple, width + -width % self.multiple)
+            scores = F.interpolate(scores, padded, mode="bilinear", align_corners=False)
+        return scores[..., :height, :width]
+
+    def forward_all(self, images: Shaped[Tensor, "..."]) -> tuple[Float32[Tensor, "b k H W"], ...]:
+        """All scores as the core makes them, main first; auxiliary ones follow in train mode, where there are any.
+
+        They cover the padded image, whole or at a stride (`compact` scores every second pixel): training compares
+        them with targets at that stride, which costs a quarter of comparing interpolated ones.
+        """
+        _check(images, self.mean.numel())  # before any annotation does, for a message with the fix
+        return tuple(each.float() for each in self.core(self._prepared(images)))
+
+    @property
+    def multiple(self) -> int:
+        """Images are padded to multiples of this, in pixels."""
+        return self.core.multiple  # pyright: ignore[reportReturnType]
 
     def _prepared(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Float32[Tensor, "b c H W"]:
         """Padded at the bottom and on the right, then normalised, channels last."""
-        padded = pad(images, self.core.multiple)  # pyright: ignore[reportArgumentType]
+        padded = pad(images, self.multiple)
         range_ = 255.0 if images.dtype == torch.uint8 else 1.0
         values = padded.to(torch.float32, memory_format=torch.channels_last) / range_
         return (values - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1506.04579 (the mean of the whole image as context).
 Made to be trained from random weights within minutes, on processors too. Differs from a ResNet with a pyramid: two
 strided convolutions instead of a 7x7 and a pooling; narrow, since few images fill no wide network; shortcuts average
 before they thin out (He et al. Bag of tricks. 2019); the pyramid ends at stride 2, where it meets the stem again, so
-that poles and signs keep their edges. Scores are made at stride 2 and interpolated.
+that poles and signs keep their edges. Scores are made, and trained, at stride 2; the wrapper interpolates them.
 """
 
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segtrial.models._blocks import ScoreConv, ZeroScaleNorm, resize
+from segtrial.models._blocks import ScoreConv, ZeroScaleNorm
 
 BLOCKS = (2, 2, 3, 2)
 """Residual blocks at strides 4, 8, 16 and 32."""
@@ -47,7 +47,7 @@ class Compact(nn.Module):
         self.fuse = conv_norm_relu(2 * fine, fine, 3)
         self.score = ScoreConv(fine, num_classes, 1)
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k h w"]]:
+    def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k h/2 w/2"]]:
         stem = self.stem(image)  # (b, fine, h/2, w/2)
         maps = [self.down(stem)]
         for stage in self.stages:
@@ -59,7 +59,7 @@ class Compact(nn.Module):
             x = self.smooths[level](finer + F.interpolate(x, finer.shape[-2:], mode="nearest"))
         x = F.interpolate(self.squeeze(x), stem.shape[-2:], mode="nearest")
         x = self.fuse(torch.cat([x, stem], dim=1))
-        return (resize(self.score(x), like=image),)
+        return (self.score(x),)
 
 
 class Block(nn.Module):

@@ -2,6 +2,7 @@
 
 A step's result does not depend on how the batch is cut: the loss is a sum over pixels divided by the weight of
 all counted pixels of all pieces and ranks, so accumulation and several ranks give the gradient of one big batch.
+Scores that a network makes at a stride are compared with the targets at that stride.
 """
 
 import copy
@@ -19,7 +20,7 @@ from segtrial.data.batches import Batch
 from segtrial.evaluation import answers
 from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
-from segtrial.randomness import seed_network
+from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
 from segtrial.training.plan import Plan
 
@@ -99,11 +100,15 @@ class Learner:
 
     def _summed_loss(self, outputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         wish = self.recipe.loss
-        costs = [
-            losses.cross_entropy(scores, targets, weights=self.class_weights, label_smoothing=wish.label_smoothing)
-            for scores in outputs
-        ]
-        return costs[0] + wish.auxiliary * sum(costs[1:], start=torch.zeros((), device=self.device))
+        total = torch.zeros((), device=self.device)
+        for index, scores in enumerate(outputs):
+            stride = -(-targets.shape[-1] // scores.shape[-1])
+            seen = thinned(targets, stride, key_of(self.recipe.seed, "grid", self.steps_done))
+            seen = seen[:, : scores.shape[-2], : scores.shape[-1]]
+            scores = scores[..., : seen.shape[-2], : seen.shape[-1]]  # without what the wrapper padded
+            cost = losses.cross_entropy(scores, seen, weights=self.class_weights, label_smoothing=wish.label_smoothing)
+            total = total + cost * stride**2 * (wish.auxiliary if index else 1.0)
+        return total
 
     def _pieces(self, count: int) -> Iterator[tuple[slice, AbstractContextManager]]:
         size = -(-count // self.recipe.accumulate)
@@ -152,3 +157,12 @@ class _AllOutputs(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.network.forward_all(images)
+
+
+def thinned(targets: UInt8[Tensor, "b h w"], stride: int, number: int) -> UInt8[Tensor, "b H W"]:
+    """Every `stride`-th pixel each way, from one of the stride x stride places to start; `number` chooses which.
+
+    Scores made at a stride stand for all the pixels of their cell; over the steps each of these takes its turn.
+    """
+    row, column = divmod(number % stride**2, stride)
+    return targets[:, row::stride, column::stride]
