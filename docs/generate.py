@@ -4,7 +4,9 @@ A generated part stands between <!-- NAME --> and <!-- /NAME -->. A test compare
 """
 
 import ast
+import json
 import re
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -34,7 +36,7 @@ JOURNEY = (
 
 def pages() -> dict[Path, str]:
     """What each page with generated parts must say, whole."""
-    parts = {"tree": tree(), "fields": fields(), "definitions": definitions()}
+    parts = {"tree": tree(), "fields": fields(), "definitions": definitions(), "proof": proof()}
     return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
 
@@ -131,6 +133,34 @@ def definitions() -> str:
     """Every score with its definition."""
     rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in scores.DEFINITIONS.items()]
     return "\n".join(["| score | definition |", "|---|---|", *rows])
+
+
+def proof() -> str:
+    """The runs under results/ as one table: a row for each network, data and validation part, over its seeds."""
+    rows: dict[tuple[str, ...], list[tuple[float, dict[str, Any]]]] = {}
+    for path in sorted((ROOT / "results").glob("*/*/plan.json")):
+        plan, result = json.loads(path.read_text()), json.loads(path.with_name("evaluation.json").read_text())
+        recipe = plan["recipe"]
+        part = ", ".join(recipe["split"]["val_groups"]) or "its own"
+        key = (
+            recipe["model"],
+            plan["layout"],
+            part,
+            f"{recipe['minutes']:g}",
+            f"{plan['model']['parameters'] / 1e6:.1f} M",
+        )
+        rows.setdefault(key, []).append((result["scores"]["miou_dataset"], plan))
+    head = "| network | parameters | data | val part | minutes | steps | val `miou_dataset` |\n" + "|---" * 7 + "|"
+    return "\n".join([head, *(_proof_row(key, found) for key, found in rows.items())])
+
+
+def _proof_row(key: tuple[str, ...], found: list[tuple[float, dict[str, Any]]]) -> str:
+    model, layout, part, minutes, parameters = key
+    values, steps = [score for score, _ in found], [plan["steps"] for _, plan in found]
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    score = f"{statistics.mean(values):.3f}{spread} (n = {len(values)})"
+    taken = f"{min(steps)}" if len(set(steps)) == 1 else f"{min(steps)}-{max(steps)}"
+    return f"| `{model}` | {parameters} | {layout} | {part} | {minutes} | {taken} | {score} |"
 
 
 def _filled(page: Path, parts: dict[str, str]) -> str:

@@ -41,7 +41,7 @@ def test_every_number_that_python_prints_is_read_as_that_number(number):
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"learing_rate": 1}, "recipe: unknown key 'learing_rate'. Known here: model, data"),
+        ({"learing_rate": 1}, "recipe: unknown key 'learing_rate'. Known here: model, start"),
         ({"optimizer": {"lrr": 1}}, "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
         ({"phases": [{"share": 1.0, "batchh": 2}]}, "recipe: "),
         ({"optimizer": {"name": "sdg"}}, "optimizer.name='sdg': Input should be 'sgd', 'adam'"),

@@ -63,6 +63,7 @@ def train(
     steps: int | None = None,
     minutes: float | None = None,
     seed: int | None = None,
+    start: Source | None = None,
     recipe: Source | Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
     watch: Watch | None = None,
@@ -70,11 +71,12 @@ def train(
     """Train into the run folder `out`, or continue what was begun there, and write its report.
 
     `model` is NAME or NAME:option=value,...; `data` a folder, a data.yaml or "toytown"; at most one of `epochs`,
-    `steps` and `minutes`. `recipe` (a YAML file or a mapping) holds what is not given here; `settings` such as
-    "optimizer.lr=0.01" have the last word. Raises UserError for what the caller can mend, and Interrupted (state
-    saved; the same call continues) on SIGINT or SIGTERM.
+    `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `recipe`
+    (a YAML file or a mapping) holds what is not given here; `settings` such as "optimizer.lr=0.01" have the last
+    word. Raises UserError for what the caller can mend, and Interrupted (state saved; the same call continues) on
+    SIGINT or SIGTERM.
     """
-    words = {"model": model, "data": None if data is None else str(data), "seed": seed}
+    words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
     models.parse(wanted.model)  # a wrong name is said before the data is read
     run = Run(training.train(wanted, Path(out), watch or Silent()))
@@ -99,6 +101,10 @@ def make_recipe(
     if given:
         tree = {name: value for name, value in tree.items() if name not in BUDGETS} | given
     return from_tree(override(tree, settings), place)
+
+
+def _text(source: Source | None) -> str | None:
+    return None if source is None else str(source)
 
 
 def evaluate(

@@ -84,6 +84,12 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Decides every random choice. Default: 0.", show_default=False)
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A model or run of yours to start from. Default: random weights.", show_default=False
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any field of the recipe: optimizer.lr=0.01. May be repeated."),
@@ -106,8 +112,8 @@ def train(
 
     with console.watching() as watch:
         run = api.train(
-            model, data, out, epochs=epochs, steps=steps, minutes=minutes, seed=seed, recipe=base,
-            settings=settings or (), watch=watch,
+            model, data, out, epochs=epochs, steps=steps, minutes=minutes, seed=seed, start=start,
+            recipe=base, settings=settings or (), watch=watch,
         )  # fmt: skip
     if ranks.is_first_launched():  # the others have neither scores nor a say
         console.print_run(run.evaluation, run.path)

@@ -113,6 +113,8 @@ class Recipe(_Part):
 
     model: str = "compact"
     """NAME or NAME:option=value,option=value; `segtrial models` lists them."""
+    start: str | None = None
+    """A model file or run folder whose weights are taken over where names and shapes agree; None: random weights."""
     data: str = "toytown"
     """A folder, a data.yaml, or toytown."""
     epochs: float | None = Field(default=None, gt=0)
@@ -127,7 +129,7 @@ class Recipe(_Part):
         Phase(share=0.35, batch=8, crop=0.7, scale=(0.65, 1.1)),
         Phase(share=0.20, batch=6, crop=0.92, scale=(0.85, 1.25)),
     )
-    """Low resolution first, then larger crops (PERFORMANCE: benchmarks/phases)."""
+    """Low resolution first, then larger crops."""
     crop_pixels: int = Field(default=160_000, ge=1024)
     """No crop is larger than this many pixels, whatever the images' size."""
     augment: Augment = Augment()

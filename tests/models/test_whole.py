@@ -78,8 +78,26 @@ def test_main_scores_come_first_and_alone():
     images = torch.rand(1, 2, 5, 5)
     network = Whole(Echo(multiple=4), MEAN, STD)
     main, auxiliary = network.forward_all(images)
-    assert torch.equal(network(images), main)
+    assert main.shape[-2:] == (8, 8)  # of the padded image
+    assert torch.equal(network(images), main[..., :5, :5])
     assert torch.equal(auxiliary, main / 2)
+
+
+class EveryFourthPixel(nn.Module):
+    """Scores at stride 2: the mean of each 2 x 2 cell."""
+
+    multiple = 2
+
+    def forward(self, x):
+        return (torch.nn.functional.avg_pool2d(x, 2),)
+
+
+def test_scores_at_a_stride_are_interpolated_to_the_image():
+    network = Whole(EveryFourthPixel(), torch.zeros(1), torch.ones(1))
+    ramp = torch.arange(8.0).expand(1, 1, 6, 8) / 8  # a plane: bilinear interpolation gives it back inside
+    assert network.forward_all(ramp)[0].shape == (1, 1, 3, 4)
+    torch.testing.assert_close(network(ramp)[..., 1:-1], ramp[..., 1:-1])
+    assert network(ramp[..., :5, :7]).shape == (1, 1, 5, 7)
 
 
 def test_scores_are_float32_where_the_core_computes_in_bfloat16():

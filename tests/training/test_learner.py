@@ -8,7 +8,9 @@ import torch
 
 from segtrial.data.batches import Batch
 from segtrial.errors import RunError
+from segtrial.randomness import key_of
 from segtrial.recipe import Loss, Optimizer, Recipe, Schedule
+from segtrial.training.learner import thinned
 from tests.training.small import learner_on_toytown
 
 PLAIN = Recipe(
@@ -97,6 +99,26 @@ def test_the_rate_follows_the_schedule():
         rates.append(learner.optimizer.param_groups[0]["lr"])
     assert rates[0] < rates[1] < rates[2]
     assert rates[3] < rates[2]
+
+
+def test_thinned_targets_take_each_pixel_of_a_cell_in_turn():
+    targets = torch.arange(24, dtype=torch.uint8).view(1, 4, 6)
+    places = [thinned(targets, 2, number) for number in range(4)]
+    assert {place.shape for place in places} == {(1, 2, 3)}
+    assert sorted(torch.cat([place.flatten() for place in places]).tolist()) == list(range(24))
+    assert torch.equal(thinned(targets, 1, 7), targets)
+
+
+def test_scores_at_a_stride_cost_what_the_targets_there_cost():
+    recipe = PLAIN.model_copy(update={"model": "compact:width=8", "loss": Loss(class_weights="none")})
+    learner, batches = learner_on_toytown(recipe, batch=2, size=(32, 32))
+    batch = batches.batch(0)
+    scores = copy.deepcopy(learner.network).train().forward_all(batch.images)[0].detach()
+    cells = [torch.nn.functional.cross_entropy(
+        scores, batch.targets[:, row::2, column::2].long(), ignore_index=255, reduction="sum"
+    ) for row in (0, 1) for column in (0, 1)]  # fmt: skip
+    counted = (batch.targets != 255).sum()
+    assert float(learner.step(batch)) == pytest.approx((4 * cells[key_of(0, "grid", 0) % 4] / counted).item(), rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):

@@ -27,13 +27,13 @@ def show(evaluation: Mapping[str, Any], console: Console) -> None:
 
 
 def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval and definition of each score."""
+    """Name, value, interval and the gist of the definition of each score; the report and --json have the rest."""
     return [
         (
             name,
             wording.score(value),
             wording.interval(evaluation["intervals"][name]),
-            wording.plain(evaluation["definitions"][name]),
+            wording.plain(evaluation["definitions"][name].split(";")[0].rstrip(".")),
         )
         for name, value in evaluation["scores"].items()
     ]

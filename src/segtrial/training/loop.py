@@ -22,7 +22,7 @@ from segtrial.signals import StopRequest
 from segtrial.training import state
 from segtrial.training.folder import RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.planning import make_batches
+from segtrial.training.planning import make_batches, started_from
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
 
@@ -106,9 +106,32 @@ def _continue(learner: Learner, folder: RunFolder | None, watch: Watch) -> tuple
         folder.log_timing({"event": "start", "step": learner.steps_done})
     if ranks.world() > 1:
         progress, best = state.share(learner, progress, best)
+    if learner.plan.start and not learner.steps_done:
+        watch.note(take_over(learner))
     if learner.steps_done:
         watch.note(f"Continues after step {learner.steps_done} of {learner.plan.steps}.")
     return progress, best
+
+
+def take_over(learner: Learner) -> str:
+    """Copy the weights of the model that the run starts from, where name and shape agree; says how many did.
+
+    Another class list leaves the scoring layers as they were drawn; encoder and decoder are taken over. Raises
+    RunError if the file is not the one that the plan was made with, or if less than half of it fits.
+    """
+    given = started_from(learner.recipe)
+    place = learner.recipe.start or "start"
+    if given.digest != learner.plan.start:
+        raise RunError(place, "another model than when this run began", "Restore it, or train into a new --out")
+    wanted, found = learner.network.core.state_dict(), given.network.core.state_dict()
+    taken = {name: value for name, value in found.items() if name in wanted and wanted[name].shape == value.shape}
+    if len(taken) < len(found) / 2:  # a bias or two always fit by chance
+        given_name = given.header.architecture
+        found_words = f"a {given_name}, of whose {len(found)} tensors {len(taken)} fit {learner.recipe.model}"
+        raise RunError(place, found_words, f"Train a {given_name}, with the options it was made with")
+    for network in (learner.network, learner.shadow):
+        network.core.load_state_dict(taken, strict=False)
+    return f"Took over {len(taken)} of {len(wanted)} tensors from {place}."
 
 
 def _asked(stop: StopRequest, device: torch.device) -> int:

@@ -31,6 +31,7 @@ class Plan(BaseModel):
     recipe: dict[str, Any]
     recipe_hash: str
     manifest: str
+    start: str | None
     steps: int
     evaluate_at: tuple[int, ...]
     phases: tuple[PlannedPhase, ...]

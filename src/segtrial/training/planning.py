@@ -3,12 +3,13 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from segtrial import hardware, models, ranks
+from segtrial import hardware, modelfile, models, ranks
 from segtrial.class_weights import class_weights
 from segtrial.data.augment import Augmentation
 from segtrial.data.batches import Batches
@@ -48,6 +49,7 @@ def make_plan(
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=recipe.hash,
         manifest=manifest(stores),
+        start=started_from(recipe).digest if recipe.start else None,
         steps=0,
         evaluate_at=(),
         phases=phase_shapes(recipe, train.sizes),
@@ -197,8 +199,16 @@ def evaluation_steps(steps: int, evaluations: int) -> tuple[int, ...]:
 
 def first_weights(recipe: Recipe) -> str:
     """Where the weights of a new run come from, in words."""
-    start = f"Weights start from none: all of {recipe.model} is drawn from seed {recipe.seed}."
-    return f"{start} Pretrained ones (weights=imagenet) would need an encoder that this version does not have."
+    rest = f"drawn from seed {recipe.seed}"
+    if recipe.start:
+        return f"Weights start from {recipe.start} where names and shapes agree; the rest is {rest}."
+    return f"Weights start from none: all are {rest}. `--from MODEL` starts from a model of yours."
+
+
+def started_from(recipe: Recipe) -> modelfile.Loaded:
+    """The model that a run starts from. Raises ModelFileError for anything but a model file or a finished run."""
+    path = Path(recipe.start or "")
+    return modelfile.load(path / "model.safetensors" if path.is_dir() else path)
 
 
 def check_parts(dataset: Dataset) -> None:
