@@ -18,7 +18,18 @@ from tests import tiny
 
 FLAGS = {
     "demo": ["--minutes", "--out"],
-    "train": ["--data", "--epochs", "--minutes", "--model", "--out", "--recipe", "--seed", "--set", "--steps"],
+    "train": [
+        "--data",
+        "--epochs",
+        "--from",
+        "--minutes",
+        "--model",
+        "--out",
+        "--recipe",
+        "--seed",
+        "--set",
+        "--steps",
+    ],
     "evaluate": ["--data", "--device", "--json", "--split"],
     "predict": [
         "--confidence",
@@ -277,9 +288,15 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
 
     monkeypatch.setattr(api, "train", train)
     words = ["--model", "unet", "--data", "photos", "--out", "run", "--epochs", "1.5", "--seed", "3"]
-    words += ["--set", "ema=0.5", "--set", "clip=1"]
+    words += ["--set", "ema=0.5", "--set", "clip=1", "--from", "before"]
     assert cli.main(["--traceback", "train", *recipe, *words]) == 0
     del given["watch"]
     budget = {"epochs": 1.5, "steps": None, "minutes": None}
-    named = {"model": "unet", "data": "photos", "out": Path("run"), "recipe": Path("mine.yaml")}
+    named = {
+        "model": "unet",
+        "data": "photos",
+        "out": Path("run"),
+        "recipe": Path("mine.yaml"),
+        "start": Path("before"),
+    }
     assert given == {**named, **budget, "seed": 3, "settings": ["ema=0.5", "clip=1"]}

@@ -330,7 +330,7 @@ def recipe_with_code(world):
     return world.train("--recipe", str(world.file("recipe.yaml", text)))
 
 
-@fault(WORDS, r"recipe\.yaml: unknown key 'batchsize'\. Known here: model, data")
+@fault(WORDS, r"recipe\.yaml: unknown key 'batchsize'\. Known here: model, start")
 def recipe_with_an_unknown_key(world):
     return world.train("--recipe", str(world.file("recipe.yaml", "batchsize: 4")))
 

@@ -200,7 +200,7 @@ HEADERS = {
     "colour missing": ({"classes": {"names": ["a", "b"], "colors": [[1, 2, 3]]}}, r"2 names but 1 colours"),
     "no class": ({"classes": {"names": [], "colors": []}}, r"header classes: 0 classes"),
     "classes are a word": ({"classes": "many"}, r"header classes"),
-    "colour out of range": ({"classes": {"names": list("abc"), "colors": [[0, 0, 300]] * 3}}, r"lie in 0 to 255"),
+    "colour out of range": ({"classes": {"names": list("abc"), "colors": [[0, 0, 300]] * 3}}, r"colours .*300"),
     "channels": ({"in_channels": 1}, r"3 means and 3 stds for 1 channels"),
     "channels against tensors": (
         {"in_channels": 1, "mean": [0.5], "std": [0.2]},

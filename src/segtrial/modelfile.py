@@ -78,8 +78,6 @@ class Header(_Part):
             raise ValueError(f"{len(self.mean)} means and {len(self.std)} stds for {self.in_channels} channels")
         if min(self.std) <= 0:
             raise ValueError(f"std {list(self.std)} must be above 0")
-        if any(not 0 <= channel <= 255 for color in self.classes.colors for channel in color):
-            raise ValueError("class colours must lie in 0 to 255")
         large = [name for name, value in self.options.items() if isinstance(value, int) and abs(value) > LARGEST_OPTION]
         if large:
             raise ValueError(f"option {large[0]} is {self.options[large[0]]}, above {LARGEST_OPTION}")

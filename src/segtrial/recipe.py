@@ -70,7 +70,7 @@ class Optimizer(_Part):
 class Schedule(_Part):
     """Learning rate as a factor of progress."""
 
-    name: Literal["constant", "step", "poly", "cosine"] = "cosine"
+    name: Literal["constant", "step", "poly", "linear", "cosine"] = "cosine"
     """How the learning rate falls after its warm-up."""
     warmup: float = Field(default=0.08, ge=0, lt=1)
     """Share of the steps in which the rate rises linearly from 0."""

@@ -89,6 +89,7 @@ def _serve() -> None:
     import torch  # noqa: F401  (what makes a start slow)
 
     import segtrial.cli
+    import segtrial.reports.run_report
     import segtrial.training
 
     for line in sys.stdin:

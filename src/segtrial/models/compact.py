@@ -1,7 +1,7 @@
 """Image -> scores, in a few million weights that random starts and few images can fill: the default network.
 
-He et al. Deep residual learning. CVPR 2016 https://arxiv.org/abs/1512.03385 (basic blocks); Lin et al. Feature pyramid
-networks. CVPR 2017 https://arxiv.org/abs/1612.03144 (coarse to fine); Liu et al. ParseNet. 2015
+He et al. Deep residual learning. CVPR 2016. https://arxiv.org/abs/1512.03385 (basic blocks); Lin et al. Feature pyramid
+networks. CVPR 2017. https://arxiv.org/abs/1612.03144 (coarse to fine); Liu et al. ParseNet. 2015.
 https://arxiv.org/abs/1506.04579 (the mean of the whole image as context).
 
 Made to be trained from random weights within minutes, on processors too. Differs from a ResNet with a pyramid: two
