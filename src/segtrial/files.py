@@ -1,7 +1,8 @@
 """Bytes -> a file that is whole or absent: atomic writes, folder locks, hashes, failpoints (law 3).
 
-A file is written beside its target, synced, renamed over it, and its folder synced. SEGTRIAL_FAILPOINT
-("name", or "name:3" for the third passage) kills the process at a named moment; the kill harness sets it.
+A file is written beside its target, synced, renamed over it, and its folder synced. SEGTRIAL_FAILPOINT ("name",
+"name:3" for the third passage, "name:3:TERM" for another signal) kills the process at a named moment; the kill harness
+sets it.
 """
 
 import hashlib
@@ -20,12 +21,12 @@ _passages: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Die by SIGKILL here if SEGTRIAL_FAILPOINT says so: the power cut that tests can aim."""
-    wanted, _, nth = os.environ.get("SEGTRIAL_FAILPOINT", "").partition(":")
+    """Die by SIGKILL (or get another signal) here if SEGTRIAL_FAILPOINT says so: the power cut that tests can aim."""
+    wanted, nth, number = [*os.environ.get("SEGTRIAL_FAILPOINT", "").split(":"), "", ""][:3]
     if wanted == name:
         _passages[name] += 1
         if _passages[name] == int(nth or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.Signals[f"SIG{number or 'KILL'}"])
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -1,9 +1,10 @@
-"""Commands -> how they ended, run in forks of one process that has imported torch already: kills by the hundred.
+"""Commands -> how they ended, run in forks of one process that is warm already: kills by the hundred.
 
-As a script this is that process: it reads one JSON request a line and answers with one JSON line each. The process
-itself never runs a torch operation, so its forks start with clean thread pools.
+As a script this is that process: it reads one JSON request a line and answers with one JSON line each. It warms up by
+one run of its own on one thread, so that its forks find everything loaded and no thread pool that a fork would break.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -35,7 +36,11 @@ class Forks:
     def __init__(self, cache: Path):
         environment = os.environ | {"SEGTRIAL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, __file__, str(cache / "warm")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     def run(self, argv: list[str], *, failpoint: str = "", after: float | None = None, number: int = 9) -> dict:
@@ -85,13 +90,11 @@ def killed_at_random(forks: Forks, run: Path, seconds: float, draw: random.Rando
     return ended["code"]
 
 
-def _serve() -> None:
-    import torch  # noqa: F401  (what makes a start slow)
-
+def _serve(warm: Path) -> None:
     import segtrial.cli
-    import segtrial.reports.run_report
-    import segtrial.training
 
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        assert segtrial.cli.main(train_words(warm)) == 0
     for line in sys.stdin:
         print(json.dumps(_answer(json.loads(line), segtrial.cli.main)), flush=True)
 
@@ -135,4 +138,4 @@ def _become(request: dict, writing: int, main) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(Path(sys.argv[1]))

@@ -48,12 +48,17 @@ def test_killed_again_and_again(forks, uninterrupted, tmp_path):
     assert digests(tmp_path / "run") == uninterrupted[1]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(forks, uninterrupted, tmp_path, number, code):
+MOMENTS = ("write.after_rename:1", "append.before:1", "append.after:2", "checkpoint.before_prune:1", "write.open:4")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(("number", "code"), [("TERM", 143), ("INT", 130)])
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(forks, uninterrupted, tmp_path, moment, number, code):
     words = train_words(tmp_path / "run", "--set", "checkpoint_seconds=1000")
-    ended = forks.run(words, after=0.6 * uninterrupted[0], number=number)
+    ended = forks.run(words, failpoint=f"{moment}:{number}")
     assert ended["code"] == code, ended
     assert "same command" in ended["output"]
+    assert len(list((tmp_path / "run" / "checkpoint").glob("*.safetensors"))) == 1
     until_done(forks, words)
     assert digests(tmp_path / "run") == uninterrupted[1]
 
