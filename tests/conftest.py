@@ -1,11 +1,19 @@
 """What tests of several rooms share: a tiny data set, a finished run on it, and a cache of their own."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from segtrial import cli
 from tests import tiny
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads: workers of pytest-xdist share the cores
+os.environ["SEGTRIAL_CACHE"] = tempfile.mkdtemp(prefix="segtrial-tests-")  # never the user's
+atexit.register(shutil.rmtree, os.environ["SEGTRIAL_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
