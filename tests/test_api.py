@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import segtrial as st
+from segtrial import cli
 from segtrial.api import make_recipe
 from segtrial.errors import RecipeError
 from tests import tiny
@@ -124,3 +125,15 @@ def test_the_example_recipe_is_one():
     made = make_recipe({}, NO_BUDGET, ROOT / "examples/recipe.yaml", ())
     assert st.models.parse(made.model) == ("unet", {"encoder": "resnet18"})
     assert made.optimizer.lr == 2e-3
+
+
+def test_a_run_is_evaluated_on_other_data_without_its_own_split(tiny_data, own_cache, tmp_path):
+    other = tiny.write_data(tmp_path / "other", train=2, val=3)
+    shutil.copytree(other / "val", tmp_path / "tests" / "test")
+    shutil.copy(other / "classes.txt", tmp_path / "tests")
+    words = tiny.words(tiny_data, tmp_path / "run", "--set", "split.val_groups=[train/images/0]")
+    assert cli.main(words) == 0
+    assert st.evaluate(tmp_path / "run")["n_images"] == 1
+    assert st.evaluate(tmp_path / "run", other)["n_images"] == 3
+    assert st.evaluate(tmp_path / "run", other, split="all")["n_images"] == 5
+    assert st.evaluate(tmp_path / "run", tmp_path / "tests", split="test")["n_images"] == 3

@@ -212,10 +212,16 @@ def test_hashes_are_hashlibs(tmp_path):
 
 
 def test_only_leftovers_are_removed(tmp_path):
-    for name in (".file.77.partial", "file.partial", "file", ".hidden"):
+    for name in (".file.99999999.partial", ".file.1.partial", ".movie.partial", "file.partial", "file", ".hidden"):
         (tmp_path / name).write_text("")
     remove_partials(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "file", "file.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".file.1.partial",  # process 1 is at work
+        ".hidden",
+        ".movie.partial",
+        "file",
+        "file.partial",
+    ]
 
 
 def test_other_words_kill_nothing(monkeypatch):

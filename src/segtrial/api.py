@@ -5,7 +5,7 @@ Each verb composes the rooms below and adds nothing of its own. The command line
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def evaluate(
     precision: str | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
-    """Scores of a run folder or model file on one part of `data`, as the object that `evaluate --json` prints.
+    """Scores of a run folder or model file on one part of `data`, or on "all", as `evaluate --json` prints them.
 
     What is not given, a run says itself: its data, its split, its precision. Raises UserError for a part that is
     not there, for classes or channels that are not the model's, and for bad images and masks.
@@ -129,11 +129,14 @@ def evaluate(
     source = data if data is not None else wanted.data if wanted else None
     if source is None:
         raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
-    options = SplitOptions(wanted.split.val_groups, wanted.split.val_share) if wanted else SplitOptions()
+    own = wanted if wanted and str(source) == wanted.data else None  # a run's split says nothing of other data
+    options = SplitOptions(own.split.val_groups, own.split.val_share) if own else SplitOptions()
     precision = precision or (wanted.precision if wanted else "auto")
     dataset = open_dataset(source, options)
-    if split not in dataset.parts:
-        there = sorted(dataset.parts)
+    everything = tuple(sorted((item for items in dataset.parts.values() for item in items), key=lambda item: item.key))
+    dataset = replace(dataset, parts={**dataset.parts, "all": everything})
+    if not dataset.parts.get(split):
+        there = sorted(name for name, items in dataset.parts.items() if items)
         fix = f"{nearest(split, there)}There are: {', '.join(there)}"
         raise DataNotFound(source, f"no part is called {split!r}", fix)
     _require_same_classes(str(source), dataset.classes, loaded.classes)

@@ -77,7 +77,7 @@ class Classes:
             colors = tuple((int(r), int(g), int(b)) for r, g, b in table["colors"])
             swaps = tuple((int(left), int(right)) for left, right in table.get("swaps", ()))
             return Classes(tuple(str(name) for name in table["names"]), colors, swaps)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError("class table", f"{error!r}", "It needs names and colors ([r, g, b] each)") from error
 
     @staticmethod

@@ -125,7 +125,7 @@ def evaluate(
     data: Annotated[
         str | None, typer.Option(help="A folder of images and masks. Default: the run's own.", show_default=False)
     ] = None,
-    split: Annotated[str, typer.Option(help="The part to score: train, val or test.")] = "val",
+    split: Annotated[str, typer.Option(help="The part to score: train, val, test, or all of them.")] = "val",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -8,6 +8,7 @@ sets it.
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 from collections import Counter
@@ -111,7 +112,19 @@ def sha256_file(path: Path) -> str:
 def remove_partials(folder: Path) -> None:
     """Delete what a killed `write_atomic` left anywhere below `folder` (call it under the folder's lock)."""
     for leftover in folder.rglob(".*.partial"):
-        leftover.unlink(missing_ok=True)
+        owner = re.fullmatch(r"\..+\.(\d+)\.partial", leftover.name)
+        if owner and not _alive(int(owner[1])):
+            leftover.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 @contextmanager

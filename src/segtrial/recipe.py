@@ -247,7 +247,7 @@ def parse_yaml(text: str, place: str) -> Any:
         raise RecipeError(place, f"{len(text)} characters", "A recipe has at most a million")
     try:
         return yaml.load(text, Loader=_PlainLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(place, f"not plain YAML ({' '.join(str(error).split())})", "Correct that line") from error
 
 

@@ -80,7 +80,6 @@ def test_a_group_on_both_sides_is_said():
     ("parts", "options", "message"),
     [
         ({"": [Item("a", "a")]}, SplitOptions(), "1 image, too few for a train and a val part"),
-        ({"val": [Item("a", "a")]}, SplitOptions(), "no train part, only val"),
         ({"": items_of([1, 1])}, SplitOptions(val_groups=("g00", "g01")), "names every group, so train would be empty"),
         ({"": items_of([1, 1])}, SplitOptions(val_share=1.0), r"val_share 1\.0\. Give a share between 0 and 1"),
     ],
@@ -112,3 +111,9 @@ def test_numbered_photographs_are_no_clip(make):
     files = {f"images/photo_{n:04}.png": photo(n, (32, 32)) for n in range(24)}
     data = open_dataset(make(files | {f"masks/photo_{n:04}.png": labels([0, 1], (32, 32)) for n in range(24)}))
     assert all(item.group == item.key for item in (*data.parts["train"], *data.parts["val"]))
+
+
+def test_parts_without_a_train_are_for_evaluation_and_stay():
+    parts, notes = split({"test": [Item("b", "b"), Item("a", "a")]}, SplitOptions(), "here")
+    assert {name: [item.key for item in items] for name, items in parts.items()} == {"test": ["a", "b"]}
+    assert notes == ("no train part, only test",)

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from segtrial import models
 from segtrial.errors import ImageError
+from segtrial.models._init import initialise
 from segtrial.models._whole import Whole, pad
 
 MEAN, STD = torch.tensor([0.5, 0.25]), torch.tensor([0.5, 0.125])
@@ -53,7 +55,7 @@ def test_core_sees_multiples_and_the_answer_is_cropped_back(size):
     core = Echo(multiple=8)
     scores = Whole(core, MEAN, STD)(images)
     height, width = size
-    assert core.seen == [(2, 2, 8 * -(-height // 8), 8 * -(-width // 8))]
+    assert core.seen == [(2, 2, max(16, 8 * -(-height // 8)), max(16, 8 * -(-width // 8)))]
     expected = (images / 255 - MEAN.view(-1, 1, 1)) / STD.view(-1, 1, 1)
     torch.testing.assert_close(scores, expected)
 
@@ -64,12 +66,15 @@ def test_core_sees_multiples_and_the_answer_is_cropped_back(size):
 def test_padding_mirrors_where_it_fits_else_repeats_the_edge(size, mode):
     images = np.random.default_rng(0).integers(0, 256, (1, 1, *size), dtype=np.uint8)
     missing = [(0, 0), (0, 0), *((0, -length % 8) for length in size)]
-    assert np.array_equal(pad(torch.from_numpy(images), 8).numpy(), np.pad(images, missing, mode=mode))
+    assert np.array_equal(
+        pad(torch.from_numpy(images), tuple(length + -length % 8 for length in size)).numpy(),
+        np.pad(images, missing, mode=mode),
+    )
 
 
 def test_each_axis_pads_as_it_can():
     images = torch.arange(10, dtype=torch.uint8).view(1, 1, 2, 5)
-    padded = pad(images, 8)[0, 0]
+    padded = pad(images, (8, 8))[0, 0]
     assert padded[0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]  # 3 are missing, 5 are there
     assert padded[:, 0].tolist() == [0, 5, 5, 5, 5, 5, 5, 5]  # 6 are missing, 2 are there
 
@@ -81,6 +86,28 @@ def test_main_scores_come_first_and_alone():
     assert main.shape[-2:] == (8, 8)  # of the padded image
     assert torch.equal(network(images), main[..., :5, :5])
     assert torch.equal(auxiliary, main / 2)
+
+
+def test_a_core_sees_at_least_two_multiples_each_way():
+    network = Whole(Echo(multiple=32), MEAN, STD)
+    assert network.padded_size(1, 65) == (64, 96)
+    assert Whole(Echo(), MEAN, STD).padded_size(1, 1) == (1, 1)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (200, 20), (32, 32), (1, 1)], ids=str)
+def test_bfloat16_answers_narrow_images_like_float32(size):
+    """torch 2.15's bfloat16 convolution with stride 2 reads unwritten memory where a map is 2 wide and taller."""
+    core = models.build("compact", 3, 3)
+    initialise(core, 0)
+    network = Whole(core, torch.full((3,), 0.5), torch.ones(3)).eval()
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        exact = network(images)
+        for _ in range(3):
+            dirt = [torch.full((length,), float("inf")) for length in (2**10, 2**14, 2**18) for _ in range(8)]
+            del dirt
+            with torch.autocast("cpu", torch.bfloat16):
+                torch.testing.assert_close(network(images), exact, atol=0.1 * float(exact.std()) + 0.02, rtol=0.1)
 
 
 class EveryFourthPixel(nn.Module):

@@ -50,6 +50,10 @@ def test_crops_of_large_images_are_bounded_and_keep_their_shape():
     assert width / height == pytest.approx(4 / 3, rel=0.1)
 
 
+def test_crops_are_at_least_two_multiples_each_way():
+    assert [phase.size for phase in phase_shapes(Recipe(phases=HALVES), [(128, 40)])] == [(64, 64), (128, 64)]
+
+
 def test_evaluations_are_even_and_leave_the_last_to_the_end():
     assert evaluation_steps(100, 4) == (25, 50, 75)
     assert evaluation_steps(100, 1) == ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segtrial.data.pictures import EXTENSIONS
+from segtrial.errors import DataNotFound
 
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 MASK_WORDS = frozenset(
@@ -62,10 +63,10 @@ def walk(root: Path) -> Found:
     """Every picture below `root`; linked folders are followed once, hidden ones and junk are not."""
     found, seen, waiting = Found(), {os.path.realpath(root)}, [root]
     while waiting:
-        for entry in sorted(os.scandir(waiting.pop()), key=lambda entry: entry.name):
+        for entry in _entries(waiting.pop()):
             if entry.name.startswith(".") or entry.name.lower() in JUNK:
                 found.junk += 1
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 if os.path.realpath(entry.path) not in seen:
                     seen.add(os.path.realpath(entry.path))
                     waiting.append(Path(entry.path))
@@ -73,6 +74,21 @@ def walk(root: Path) -> Found:
                 _add(found, root, Path(entry.path))
     found.pictures.sort(key=lambda file: (file.key, file.path.name))
     return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataNotFound(folder, f"cannot be listed ({error.strerror})", "Make it readable, or remove it") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        fix = "Remove the link, or point it somewhere else"
+        raise DataNotFound(entry.path, f"cannot be followed ({error.strerror})", fix) from error
 
 
 def _add(found: Found, root: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ Nothing is remembered between calls, so a run resumed at step s goes on as if it
 """
 
 import math
+import signal
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -242,5 +243,7 @@ class _Steps(Dataset[Batch | _Failure]):
 
 
 def _one_thread(worker: int) -> None:
-    """The cores belong to the training process."""
+    """The cores belong to the training process, and so do signals: it saves, then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)

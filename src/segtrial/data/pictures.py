@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from segtrial.errors import ImageError
+from segtrial.errors import ImageError, UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
@@ -61,7 +61,11 @@ def opened(path: Path) -> Iterator[Image.Image]:
             raise _bomb(path, str(error)) from error
         except UnidentifiedImageError as error:
             raise ImageError(path, _content(path), f"Put a picture there ({', '.join(FORMATS)})") from error
-        except OSError as error:
+        except UserError:
+            raise
+        except (
+            Exception
+        ) as error:  # decoders meet damage with whatever breaks first: ValueError, SyntaxError, TypeError
             raise _damaged(path, error) from error
 
 

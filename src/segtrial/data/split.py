@@ -50,15 +50,15 @@ def split(parts: Mapping[str, Sequence[Item]], options: SplitOptions, place: str
     """Parts with a train and a val, and notes on how val came about.
 
     `parts` may name items of no part "". Named `val_groups` become val; else a val that is there stays; else
-    val is carved from train. A test part is never touched. Raises SplitError for unknown groups and for
-    fewer than two items.
+    val is carved from train. A test part is never touched, and parts without a train stay as they are. Raises
+    SplitError for unknown groups and for fewer than two items.
     """
     if not 0 < options.val_share < 1:
         raise SplitError(place, f"val_share {options.val_share}", "Give a share between 0 and 1, such as 0.2")
     named = {name: sorted(items, key=lambda item: item.key) for name, items in parts.items() if items}
     train = sorted([*named.pop("", ()), *named.pop("train", ())], key=lambda item: item.key)
-    if not train:
-        raise SplitError(place, f"no train part, only {listing(named)}", "Add one, or declare splits in data.yaml")
+    if not train and named and not options.val_groups:
+        return {name: tuple(items) for name, items in named.items()}, (f"no train part, only {listing(named)}",)
     if options.val_groups:
         named.pop("val", None)
         train, val, notes = _take(train, options.val_groups, place)

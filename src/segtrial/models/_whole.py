@@ -36,8 +36,7 @@ class Whole(nn.Module):
         height, width = images.shape[-2:]
         scores = self.forward_all(images)[0]
         if scores.shape[-2:] != (height, width):
-            padded = (height + -height % self.multiple, width + -width % self.multiple)
-            scores = F.interpolate(scores, padded, mode="bilinear", align_corners=False)
+            scores = F.interpolate(scores, self.padded_size(height, width), mode="bilinear", align_corners=False)
         return scores[..., :height, :width]
 
     def forward_all(self, images: Shaped[Tensor, "..."]) -> tuple[Float32[Tensor, "b k H W"], ...]:
@@ -49,6 +48,15 @@ class Whole(nn.Module):
         _check(images, self.mean.numel())  # before any annotation does, for a message with the fix
         return tuple(each.float() for each in self.core(self._prepared(images)))
 
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size (h, w) that the core sees: the next multiples, and at least two of them.
+
+        Two, because torch 2.15's bfloat16 convolution with stride 2 reads memory that nobody wrote where a map is 2
+        wide and taller: the maps before an encoder's last stride must be at least 4 wide.
+        """
+        least = 2 * self.multiple if self.multiple > 1 else 1
+        return max(least, height + -height % self.multiple), max(least, width + -width % self.multiple)
+
     @property
     def multiple(self) -> int:
         """Images are padded to multiples of this, in pixels."""
@@ -56,21 +64,21 @@ class Whole(nn.Module):
 
     def _prepared(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Float32[Tensor, "b c H W"]:
         """Padded at the bottom and on the right, then normalised, channels last."""
-        padded = pad(images, self.multiple)
+        padded = pad(images, self.padded_size(*images.shape[-2:]))
         range_ = 255.0 if images.dtype == torch.uint8 else 1.0
         values = padded.to(torch.float32, memory_format=torch.channels_last) / range_
         return (values - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
 
 
-def pad(images: Shaped[Tensor, "b c h w"], multiple: int) -> Shaped[Tensor, "b c H W"]:
-    """Grow `images` at the bottom and on the right to the next multiples of `multiple`.
+def pad(images: Shaped[Tensor, "b c h w"], wanted: tuple[int, int]) -> Shaped[Tensor, "b c H W"]:
+    """Grow `images` at the bottom and on the right to the `wanted` height and width.
 
     Along each axis the image is mirrored (its last row is not repeated) where it is longer than what is missing;
     otherwise its last row or column is repeated. The top left pixel stays where it is, so cropping back is `[:h, :w]`.
     """
     for axis in (2, 3):
         size = images.shape[axis]
-        missing = -size % multiple
+        missing = wanted[axis - 2] - size
         if missing:
             images = images.index_select(axis, _sources(size, missing, images.device))
     return images

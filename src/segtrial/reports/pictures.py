@@ -108,8 +108,9 @@ def _contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4)
 def _panel(title: str, alt: str, image: Image.Image) -> Panel:
     """Label maps stay exact PNG and are shrunk by taking pixels; photographs become WebP."""
     indexed = image.mode == "P"
-    if image.width > WIDEST:
-        size = (WIDEST, max(1, round(image.height * WIDEST / image.width)))
+    shrink = min(WIDEST / image.width, 4 * WIDEST / image.height)  # WebP ends at 16383 pixels
+    if shrink < 1:
+        size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
         image = image.resize(size, Image.Resampling.NEAREST if indexed else Image.Resampling.LANCZOS)
     data = io.BytesIO()
     if indexed:

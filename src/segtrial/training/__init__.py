@@ -13,7 +13,7 @@ import torch
 from segtrial import hardware, ranks
 from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import Store, open_store
-from segtrial.errors import RunError
+from segtrial.errors import RecipeError, RunError
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest, listening
 from segtrial.training.finish import finish
@@ -47,6 +47,7 @@ def train(recipe: Recipe, out: Path, watch: Watch | None = None) -> Path:
 
 def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch: Watch, stop: StopRequest) -> None:
     found = Plan.model_validate(tree) if (tree := _shared_plan(folder, recipe, device)) else None
+    _require_ranks(recipe, found, device)
     torch.set_num_threads(found.threads if found else recipe.threads or hardware.threads())
     dataset = open_dataset(recipe.data, SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0))
     check_parts(dataset)
@@ -84,6 +85,17 @@ def _require_same_data(plan: Plan, stores: dict[str, Store]) -> None:
     if plan.manifest != manifest(stores):
         found = "the data set changed since this run began"
         raise RunError(plan.recipe.get("data", "data"), found, "Restore it, or train into a new --out")
+
+
+def _require_ranks(recipe: Recipe, found: Plan | None, device: torch.device) -> None:
+    smallest = min(phase.batch for phase in recipe.phases)
+    if smallest < ranks.world():
+        fix = f"Set phases with batches of at least {ranks.world()}, or start fewer processes"
+        raise RecipeError("phases", f"a batch of {smallest} for {ranks.world()} ranks", fix)
+    if found and (found.device, found.world) != (device.type, ranks.world()):
+        here = f"{ranks.world()} x {device.type}"
+        fix = "Continue it on the same, or train into a new --out"
+        raise RunError("run", f"begun on {found.world} x {found.device}, now on {here}: it could not end alike", fix)
 
 
 def _device_name(recipe: Recipe) -> str:

@@ -18,6 +18,7 @@ from segtrial.scores import image_miou, summary
 from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
+from segtrial.training.loop import images_until, require_finite
 from segtrial.training.plan import Plan
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
@@ -40,13 +41,15 @@ def finish(
     network = learner.kept()
     ranks.share_buffers(network)
     result = _score(network, learner, val, watch, stop)
-    scores = {"loss": result.mean_loss(), **summary(result.counts)}
+    require_finite(result.mean_loss(), learner)
+    scores = summary(result.counts)
     if learner.recipe.keep == "best" and not progress.improved(scores["miou_dataset"]) and best:
         network.load_state_dict(best)
         result = _score(network, learner, val, watch, stop)
     if folder is None:
         return
-    epoch = round(_images(learner) / max(1, learner.plan.parts["train"]), 4)
+    scores = {"loss": result.mean_loss(), **summary(result.counts)}  # of the weights that are kept
+    epoch = round(images_until(learner.steps_done, learner.plan) / max(1, learner.plan.parts["train"]), 4)
     folder.log({"step": learner.steps_done, "epoch": epoch, "split": "val", **scores})
     modelfile.save(folder.model, network, _header(learner, val))
     failpoint("finish.after_model")
@@ -66,10 +69,6 @@ def _score(network: Whole, learner: Learner, val: Store, watch: Watch, stop: Sto
         progress=lambda done, total: watch.bar(done, total, "evaluating"),
         check=stop.raise_if_asked if ranks.world() == 1 else None,
     )
-
-
-def _images(learner: Learner) -> int:
-    return sum(phase.batch * phase.steps for phase in learner.plan.phases)
 
 
 def _header(learner: Learner, val: Store) -> modelfile.Header:

@@ -99,15 +99,17 @@ class RunFolder:
 @contextmanager
 def opened(path: Path) -> Iterator[RunFolder]:
     """The locked run folder at `path`, made if it is not there; a failure before the plan leaves no trace."""
-    existed = path.exists()
+    existed, locked_before = path.exists(), (path / ".lock").exists()
     with folder_lock(path):
-        folder = RunFolder(path)
-        remove_partials(path)
         try:
-            yield folder
+            if (path / "plan.json").exists() or not any(path.glob("[!.]*")):  # elsewhere, nothing is ours to delete
+                remove_partials(path)
+            yield RunFolder(path)
         except BaseException:
-            if not existed and not (path / "plan.json").exists():
+            if not (path / "plan.json").exists():
                 with suppress(OSError):
-                    (path / ".lock").unlink()
-                    path.rmdir()
+                    if not locked_before:
+                        (path / ".lock").unlink()
+                    if not existed:
+                        path.rmdir()
             raise

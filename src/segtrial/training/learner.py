@@ -102,7 +102,7 @@ class Learner:
         wish = self.recipe.loss
         total = torch.zeros((), device=self.device)
         for index, scores in enumerate(outputs):
-            stride = -(-targets.shape[-1] // scores.shape[-1])
+            stride = self.network.padded_size(*targets.shape[-2:])[1] // scores.shape[-1]
             seen = thinned(targets, stride, key_of(self.recipe.seed, "grid", self.steps_done))
             seen = seen[:, : scores.shape[-2], : scores.shape[-1]]
             scores = scores[..., : seen.shape[-2], : seen.shape[-1]]  # without what the wrapper padded

@@ -22,6 +22,7 @@ from segtrial.signals import StopRequest
 from segtrial.training import state
 from segtrial.training.folder import RunFolder
 from segtrial.training.learner import Learner
+from segtrial.training.plan import Plan
 from segtrial.training.planning import make_batches, started_from
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
@@ -95,7 +96,24 @@ def validate(learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> d
         progress=lambda done, total: watch.bar(done, total, "validating"),
         check=stop.raise_if_asked if ranks.world() == 1 else None,
     )
+    require_finite(result.mean_loss(), learner)
     return {"loss": result.mean_loss(), **summary(result.counts)}
+
+
+def require_finite(loss: float | None, learner: Learner) -> None:
+    """Raise RunError if a loss is no number; None, for no counted pixel, is none's fault."""
+    if loss is not None and not math.isfinite(loss):
+        fix = "Lower optimizer.lr, set clip=1.0, or use precision=float32, and train into a new --out"
+        raise RunError(learner.recipe.model, f"the loss is {loss} at step {learner.steps_done}", fix)
+
+
+def images_until(step: int, plan: Plan) -> int:
+    """Images that the first `step` steps of a plan learn from."""
+    images = 0
+    for phase in plan.phases:
+        taken = min(step, phase.steps)
+        images, step = images + taken * phase.batch, step - taken
+    return images
 
 
 def _continue(learner: Learner, folder: RunFolder | None, watch: Watch) -> tuple[Progress, dict[str, Tensor]]:
@@ -155,10 +173,7 @@ class _Journal:
     def step(self, loss: float) -> None:
         """Tell the watcher; stop at a loss that is no number."""
         done = self.learner.steps_done
-        if not math.isfinite(loss):
-            found = f"the loss is {loss} at step {done}"
-            fix = "Lower optimizer.lr, set clip=1.0, or use precision=float32; the last good state is kept"
-            raise RunError(self.folder.path if self.folder else "run", found, fix)
+        require_finite(loss, self.learner)
         seconds = max(1e-9, time.monotonic() - self.started)
         per_step = seconds / (done - self.first_step)
         images = (self._images_until(done) - self._images_until(self.first_step)) / seconds
@@ -212,8 +227,4 @@ class _Journal:
         return {"step": done, "epoch": round(self._images_until(done) / self.samples, 4), "split": split}
 
     def _images_until(self, step: int) -> int:
-        images = 0
-        for phase in self.learner.plan.phases:
-            taken = min(step, phase.steps)
-            images, step = images + taken * phase.batch, step - taken
-        return images
+        return images_until(step, self.learner.plan)

@@ -26,7 +26,8 @@ from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.watch import Watch
 
 CROP_MULTIPLE = 32
-"""Pixels. The same for every network, so that two variants with one seed see the same crops."""
+"""Pixels; crops are at least two of them (see `Whole.padded_size`). The same for every network, so that two variants
+with one seed see the same crops."""
 
 SAMPLES_MEASURED = 2000
 """Mean, spread and class shares come from at most this many training images, drawn by seed 0."""
@@ -159,7 +160,7 @@ def phase_shapes(recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> tuple[Plan
     for phase in recipe.phases:
         shrink = min(1.0, (recipe.crop_pixels / (height * width * phase.crop**2)) ** 0.5)
         size = tuple(
-            max(1, round(side * phase.crop * shrink / CROP_MULTIPLE)) * CROP_MULTIPLE for side in (height, width)
+            max(2, round(side * phase.crop * shrink / CROP_MULTIPLE)) * CROP_MULTIPLE for side in (height, width)
         )
         planned.append(PlannedPhase(steps=0, batch=phase.batch, size=(size[0], size[1]), scale=phase.scale))
     return tuple(planned)
