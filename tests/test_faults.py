@@ -453,7 +453,7 @@ def model_file_without_data(world):
     return ["evaluate", str(world.run / "model.safetensors")]
 
 
-@fault(MODELS, r"data: no part is called 'vall'\. Did you mean 'val'\? There are: train, val")
+@fault(MODELS, r"data: no part is called 'vall'\. Did you mean 'val'\? There are: all, train, val")
 def part_that_is_not_there(world):
     return world.evaluate(world.run, "--split", "vall")
 

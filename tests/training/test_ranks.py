@@ -15,12 +15,13 @@ from tests.training.killing import digests, train_words
 ROOT = Path(__file__).parents[2]
 
 
-def launch(ranks: int, *words: str, cache: Path, restarts: int = 0) -> subprocess.Popen:
+def launch(ranks: int, *words: str, cache: Path) -> subprocess.Popen:
     """`torchrun` with `ranks` processes on this machine's loopback address."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "SEGTRIAL_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command = [*launcher, "--max-restarts", str(restarts), *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [*launcher, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def finished(process: subprocess.Popen) -> str:
@@ -75,16 +76,18 @@ def rank_process(launcher: int, rank: int) -> int | None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the rank's process in /proc")
-def test_a_killed_rank_is_started_again_and_changes_nothing(tmp_path, cache, undisturbed, rank):
+def test_a_killed_rank_ends_the_run_and_the_same_command_continues_it(tmp_path, cache, undisturbed, rank):
     out = tmp_path / "run"
-    process = launch(2, "-m", "segtrial", *train_words(out), cache=cache, restarts=1)
+    process = launch(2, "-m", "segtrial", *train_words(out), cache=cache)
     while not (out / "metrics.jsonl").exists():
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     victim = rank_process(process.pid, rank)
     assert victim is not None
     os.kill(victim, signal.SIGKILL)
-    finished(process)
+    process.communicate(timeout=200)
+    assert process.returncode != 0
+    finished(launch(2, "-m", "segtrial", *train_words(out), cache=cache))
     starts = (out / "timing.jsonl").read_text().count('"start"')
     assert starts == 2
     assert digests(out) == undisturbed
