@@ -148,7 +148,7 @@ def plan_for(recipe_hash: str, precision: torch.dtype, device: torch.device, thr
     """The plan of a run on such pictures; a step reads its precision, statistics and class weights."""
     phase = {"steps": 1000, "batch": BATCH, "size": SIZE, "scale": (1.0, 1.0)}
     return Plan(
-        recipe={}, recipe_hash=recipe_hash, manifest="", steps=1000, evaluate_at=(1000,), phases=(phase,),  # type: ignore[arg-type]
+        recipe={}, recipe_hash=recipe_hash, manifest="", start=None, steps=1000, evaluate_at=(1000,), phases=(phase,),  # type: ignore[arg-type]
         seconds_per_step=None, device=device.type, precision=str(precision).removeprefix("torch."), threads=threads,
         world=1, model={}, classes={}, in_channels=3, mean=(0.45,) * 3, std=(0.25,) * 3, class_pixels=(1,) * CLASSES,
         class_weights=(1.0,) * CLASSES, layout="", parts={}, notes=(),
