@@ -85,7 +85,10 @@ def test_a_killed_rank_ends_the_run_and_the_same_command_continues_it(tmp_path, 
     victim = rank_process(process.pid, rank)
     assert victim is not None
     os.kill(victim, signal.SIGKILL)
-    process.communicate(timeout=200)
+    try:
+        process.communicate(timeout=200)
+    finally:
+        process.terminate()
     assert process.returncode != 0
     finished(launch(2, "-m", "segtrial", *train_words(out), cache=cache))
     starts = (out / "timing.jsonl").read_text().count('"start"')
