@@ -11,10 +11,11 @@ import math
 import signal
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -144,10 +145,15 @@ class Batches:
             multiprocessing_context="spawn",  # a fork of a process that runs threads can hang
             generator=torch.Generator(),  # of its own: else the loader draws from torch's global one
         )
-        for made in ahead:
-            if isinstance(made, _Failure):
-                raise made.kind(made.place, made.found, made.fix)
-            yield self._on_device(made)
+        coming: Any = iter(ahead)
+        try:
+            for made in coming:
+                if isinstance(made, _Failure):
+                    raise made.kind(made.place, made.found, made.fix)
+                yield self._on_device(made)
+        finally:
+            with suppress(RuntimeError):  # a worker that dies while it is being ended is no news to anybody
+                coming._shutdown_workers()
 
     def _phase_number(self, step: int) -> int:
         assert 0 <= step < self.steps, f"step {step} of {self.steps}"

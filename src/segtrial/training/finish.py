@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segtrial import modelfile, ranks
+from segtrial import modelfile
 from segtrial.data.cache import Store
 from segtrial.data.sample import Dataset
 from segtrial.drawing import image_png, label_png
-from segtrial.evaluation import Counts, evaluate, result_json, save_counts
+from segtrial.evaluation import Counts, result_json, save_counts
 from segtrial.files import failpoint, write_atomic, write_json
 from segtrial.models._whole import Whole
 from segtrial.prediction import answer
@@ -18,7 +18,7 @@ from segtrial.scores import image_miou, summary
 from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.loop import images_until, require_finite
+from segtrial.training.loop import counted, images_until
 from segtrial.training.plan import Plan
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
@@ -39,13 +39,11 @@ def finish(
 ) -> None:
     """Score the kept weights on val and write everything. Killed here, a run does this again from its last state."""
     network = learner.kept()
-    ranks.share_buffers(network)
-    result = _score(network, learner, val, watch, stop)
-    require_finite(result.mean_loss(), learner)
+    result = counted(learner, val, watch, stop, "evaluating")
     scores = summary(result.counts)
     if learner.recipe.keep == "best" and not progress.improved(scores["miou_dataset"]) and best:
         network.load_state_dict(best)
-        result = _score(network, learner, val, watch, stop)
+        result = counted(learner, val, watch, stop, "evaluating")
     if folder is None:
         return
     scores = {"loss": result.mean_loss(), **summary(result.counts)}  # of the weights that are kept
@@ -57,18 +55,6 @@ def finish(
     _write_examples(folder, network, learner.plan, val, result, learner.device)
     failpoint("finish.before_evaluation")
     write_json(folder.path / LAST_WRITTEN, {**result_json(result, dataset.classes), "split": "val"})
-
-
-def _score(network: Whole, learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> Counts:
-    return evaluate(
-        network,
-        val,
-        learner.plan.class_table(),
-        device=learner.device,
-        precision=getattr(torch, learner.plan.precision),
-        progress=lambda done, total: watch.bar(done, total, "evaluating"),
-        check=stop.raise_if_asked if ranks.world() == 1 else None,
-    )
 
 
 def _header(learner: Learner, val: Store) -> modelfile.Header:

@@ -16,7 +16,7 @@ from torch import Tensor
 from segtrial import ranks
 from segtrial.data.cache import Store
 from segtrial.errors import Interrupted, RunError
-from segtrial.evaluation import evaluate
+from segtrial.evaluation import Counts, evaluate
 from segtrial.scores import summary
 from segtrial.signals import StopRequest
 from segtrial.training import state
@@ -85,6 +85,12 @@ def run_steps(
 
 def validate(learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> dict[str, float | None]:
     """Every score, and the loss, of the kept weights on the val part; the same on all ranks."""
+    result = counted(learner, val, watch, stop, "validating")
+    return {"loss": result.mean_loss(), **summary(result.counts)}
+
+
+def counted(learner: Learner, val: Store, watch: Watch, stop: StopRequest, what: str) -> Counts:
+    """The counts of the kept weights on the val part; RunError if their loss is no number."""
     network = learner.kept()
     ranks.share_buffers(network)
     result = evaluate(
@@ -93,11 +99,11 @@ def validate(learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> d
         learner.plan.class_table(),
         device=learner.device,
         precision=getattr(torch, learner.plan.precision),
-        progress=lambda done, total: watch.bar(done, total, "validating"),
+        progress=lambda done, total: watch.bar(done, total, what),
         check=stop.raise_if_asked if ranks.world() == 1 else None,
     )
     require_finite(result.mean_loss(), learner)
-    return {"loss": result.mean_loss(), **summary(result.counts)}
+    return result
 
 
 def require_finite(loss: float | None, learner: Learner) -> None:
