@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from segtrial.errors import RecipeError, UnknownName, nearest
 
@@ -13,16 +13,25 @@ Value = bool | int | float | str | None
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """For `Annotated[str, OneOf(names, prefix)]`: one of `names`, or whatever follows `prefix` where there is one."""
+
+    names: tuple[str, ...]
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
 class Option:
     """One choice: its `type` (bool, int, float or str), its default, and where the list is closed its choices.
 
-    None is allowed exactly if `optional`.
+    None is allowed exactly if `optional`; text that begins with `prefix`, where there is one, besides the choices.
     """
 
     type: type
     default: Value
     choices: tuple[Value, ...] = ()
     optional: bool = False
+    prefix: str = ""
 
     def read(self, place: str, text: str) -> Value:
         """The value that `text` spells. Raises RecipeError, naming `place`, if it spells none."""
@@ -37,6 +46,8 @@ class Option:
             return None
         # bool is a kind of int in Python, but true is not a width
         fits = type(value) is self.type or (self.type is float and type(value) is int)
+        if self.prefix and fits and str(value).startswith(self.prefix) and value != self.prefix:
+            return None
         if not fits or (self.choices and value not in self.choices):
             return self._fix(str(value))
         if isinstance(value, float) and not math.isfinite(value):
@@ -51,13 +62,14 @@ class Option:
     def _fix(self, text: str) -> str:
         choices = self.choices or ((True, False) if self.type is bool else ())
         listed = [_text(choice) for choice in choices] + ["none"] * self.optional
+        listed += [f"{self.prefix}NAME"] * bool(self.prefix)
         if choices:
             return f"{nearest(text, listed)}Choose one of: {', '.join(listed)}"
         return f"Give a number of type {self.type.__name__}" + (", or none" if self.optional else "")
 
 
 def options_of(build: Callable) -> dict[str, Option]:
-    """The keyword-only parameters of `build`: bool, int, float, Literal, or one of these or None."""
+    """The keyword-only parameters of `build`: bool, int, float, Literal, OneOf, or one of these or None."""
     parameters = inspect.signature(build).parameters.values()
     return {p.name: _option(p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -78,6 +90,9 @@ def _option(annotation: object, default: Value) -> Option:
         assert len(inner) == 1, f"an option is one type, or that or None: {annotation}"
         plain = _option(inner[0], default)
         return Option(plain.type, default, plain.choices, optional=True)
+    if get_origin(annotation) is Annotated:
+        known = next(note for note in annotation.__metadata__ if isinstance(note, OneOf))  # pyright: ignore
+        return Option(str, default, known.names, prefix=known.prefix)
     if get_origin(annotation) is Literal:
         choices = get_args(annotation)
         return Option(type(choices[0]), default, choices)
