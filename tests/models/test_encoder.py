@@ -7,7 +7,7 @@ from torch import nn
 from segtrial.models._encoder import RESNETS, VGGS, make_encoder
 from segtrial.models._resnet import ResNet
 
-EVERY_ENCODER = pytest.mark.parametrize("name", (*RESNETS, *VGGS))
+EVERY_ENCODER = pytest.mark.parametrize("name", [*RESNETS, *VGGS])
 
 
 @EVERY_ENCODER
