@@ -129,9 +129,25 @@ def test_models_lists_every_network(capsys):
     assert listed["schema"] == 1
     assert [model["name"] for model in listed["models"]] == models.names()
     for model in listed["models"]:
-        assert set(model) == {"name", "caption", "paper", "options", "parameters"}
+        assert set(model) == {"name", "caption", "paper", "differs", "options", "parameters"}
         assert model["parameters"] > 0
-        assert all(set(option) == {"name", "type", "default", "choices"} for option in model["options"])
+        assert all(set(option) == {"name", "type", "default", "choices", "chosen"} for option in model["options"])
+
+
+def test_one_model_says_what_it_costs(capsys):
+    assert cli.main(["models", "unet:batchnorm=false", "--size", "572x572", "--classes", "2", "--json"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"]
+    assert model["parameters"] == 31_031_810  # ARCHITECTURES: 3 channels -> 2 classes, no batch normalisation
+    assert set(model["costs"]) == {"size", "multiply_adds", "bytes_per_image", "bytes_of_weights"}
+    assert model["costs"]["bytes_of_weights"] == 31_031_810 * 20
+    assert {"name": "batchnorm", "type": "bool", "default": True, "choices": [], "chosen": False} in model["options"]
+
+
+@pytest.mark.parametrize("size", ["360", "0x480", "-1x4", "360x", "axb", "360x480x3"])
+def test_a_wrong_size_is_explained(size, capsys):
+    assert cli.main(["models", "unet", f"--size={size}"]) == 2
+    assert "--size" in (said := capsys.readouterr().err)
+    assert "360x480" in said
 
 
 def test_models_says_what_may_be_chosen(capsys):
@@ -140,6 +156,15 @@ def test_models_says_what_may_be_chosen(capsys):
     assert "skips=true" in said
     assert "resnet34" in said
     assert "segnet" not in said
+    assert "Differs from the paper" in said
+    assert "multiply-adds" in said
+
+
+def test_models_is_one_line_or_two_for_each(capsys):
+    assert cli.main(["models"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}  " in said for name in models.names())
+    assert "Differs" not in said
 
 
 def test_predict_prints_one_object(tiny_data, tiny_run, tmp_path, capsys):

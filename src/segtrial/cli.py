@@ -8,6 +8,7 @@ Nothing here loads torch before a verb runs: help must come at once.
 """
 
 import json
+import re
 import shlex
 import signal
 import sys
@@ -177,23 +178,41 @@ def predict(
         raise typer.Exit(SKIPPED)
 
 
-@app.command(epilog="Example: segtrial models --json")
+@app.command(epilog="Example: segtrial models unet:encoder=resnet34 --size 360x480")
 def models(
-    name: Annotated[str | None, typer.Argument(help="Only this one.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Only this one, with options as in --model.", show_default=False)
+    ] = None,
+    size: Annotated[str, typer.Option(help="Height x width in pixels that costs are counted at.")] = "360x480",
+    classes: Annotated[int, typer.Option(help="Number of classes that parameters are counted with.")] = 11,
     as_json: Json = False,
 ) -> None:
-    """List the networks and their options.
+    """List the networks, or say everything about one.
 
-    With their defaults, parameter counts and papers.
+    Of each: parameters, defaults and paper. Of one: what differs from its paper, every option, and what an image
+    costs in multiply-adds and memory.
     """
     from segtrial import console
     from segtrial import models as networks
 
-    described = [networks.describe(each) for each in ([name] if name else networks.names())]
+    if name is None:
+        described = [networks.describe(each, classes=classes) for each in networks.names()]
+    else:
+        described = [networks.describe(name, _size(size), classes)]
     if as_json:
         _print_json({"schema": 1, "models": described})
+    elif name is None:
+        console.print_models(described, classes)
     else:
-        console.print_models(described)
+        console.print_model(described[0], classes)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """ "360x480" -> (360, 480)."""
+    found = re.fullmatch(r"\s*(\d{1,5})\s*[xX*]\s*(\d{1,5})\s*", text)
+    if not found or "0" in (found[1], found[2]):
+        raise RecipeError("--size", repr(text), "Write height x width in pixels: --size 360x480")
+    return int(found[1]), int(found[2])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -115,15 +115,36 @@ def watching() -> Iterator[Watcher]:
         watcher.close()
 
 
-def print_models(models: Sequence[Mapping[str, Any]]) -> None:
-    """What `segtrial models` shows: each network with its paper and options, on stdout."""
+def print_models(models: Sequence[Mapping[str, Any]], classes: int) -> None:
+    """What `segtrial models` shows: a line or two for each network, on stdout."""
     console = Console(highlight=False)
     for model in models:
+        options = ", ".join(f"{option['name']}={_word(option['default'])}" for option in model["options"])
         size = f"{wording.short_count(model['parameters'])} parameters"
-        options = "".join(f"\n    {_spelt(option)}" for option in model["options"])
-        rest = f"  {size}\n  {model['caption']}\n  {model['paper']}{options}"
-        console.print(f"[bold]{model['name']}[/bold]{escape(rest)}", soft_wrap=True)
-    console.print("\nParameters at the default options, for 3 channels and 11 classes.")
+        console.print(f"[bold]{model['name']}[/bold]  {escape(model['caption'])}", soft_wrap=True)
+        console.print(f"  {size}{f'; {options}' if options else ''}", markup=False, soft_wrap=True)
+    print(f"\nParameters at the default options, for 3 channels and {classes} classes.")
+    print("`segtrial models NAME` says what may be chosen, what it costs, and what differs from the paper.")
+
+
+def print_model(model: Mapping[str, Any], classes: int) -> None:
+    """What `segtrial models NAME` shows: everything about one network, on stdout."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{model['name']}[/bold]  {escape(model['caption'])}", soft_wrap=True)
+    console.print(model["paper"], markup=False, soft_wrap=True)
+    if model["differs"]:
+        console.print(f"\n{model['differs']}", markup=False)
+    console.print("\nOptions" if model["options"] else "\nNo options.")
+    for option in model["options"]:
+        console.print(f"  {_spelt(option)}", markup=False, soft_wrap=True)
+    costs = model["costs"]
+    height, width = costs["size"]
+    print(f"\n{model['parameters']:,} parameters learn, for 3 channels and {classes} classes.")
+    print(f"An image of {height}x{width} pixels: {costs['multiply_adds'] / 1e9:.4g} billion multiply-adds forward.")
+    print(
+        f"A training step in float32: {wording.megabytes(costs['bytes_of_weights'])} for weights, gradients, running "
+        f"mean and optimizer, and {wording.megabytes(costs['bytes_per_image'])} an image (bfloat16: about half)."
+    )
 
 
 def print_evaluation(evaluation: Mapping[str, Any]) -> None:
@@ -145,10 +166,10 @@ def print_prediction(done: int, kept: int, skipped: Sequence[tuple[Path, str]], 
 
 
 def _spelt(option: Mapping[str, Any]) -> str:
-    """ "encoder=resnet34 (or resnet18, plain)": an option with its default, as `--model` takes it."""
-    choices = [_word(choice) for choice in option["choices"] if choice != option["default"]]
-    others = f" (or {listing(choices, 8)})" if choices else ""
-    return f"{option['name']}={_word(option['default'])}{others}"
+    """ "encoder=resnet34 (or resnet18, plain)": an option as it is chosen, as `--model` takes it."""
+    choices = [_word(choice) for choice in option["choices"] if choice != option["chosen"]]
+    others = f" (or {listing(choices, 20)})" if choices else ""
+    return f"{option['name']}={_word(option['chosen'])}{others}"
 
 
 def _word(value: object) -> str:

@@ -171,9 +171,20 @@ def test_description_is_complete_and_plain(name):
 def test_description_of_the_plain_net():
     told = models.describe("unet")
     assert told["parameters"] == 31_044_171  # 31,043,586 with 2 classes, and 9 x (64 + 1) more
-    assert told["options"][0] == {
-        "name": "encoder",
-        "type": "str",
-        "default": "none",
-        "choices": ["none", "resnet18", "resnet34"],
-    }
+    assert told["options"][0]["name"] == "encoder"
+    assert told["options"][0]["default"] == told["options"][0]["chosen"] == "none"
+    assert told["options"][0]["choices"][0] == "none"
+
+
+def test_description_of_chosen_options():
+    told = models.describe("unet:batchnorm=false", classes=2)
+    assert told["parameters"] == 31_031_810
+    assert {option["name"]: option["chosen"] for option in told["options"]}["batchnorm"] is False
+
+
+def test_text_after_a_prefix_is_an_option():
+    assert models.parse("unet:encoder=timm/resnet10t")[1] == {"encoder": "timm/resnet10t"}
+    with pytest.raises(RecipeError, match="timm/NAME"):
+        models.parse("unet:encoder=timm/")
+    with pytest.raises(RecipeError, match="Did you mean .resnet"):
+        models.parse("unet:encoder=resnet35")

@@ -17,7 +17,9 @@ import torch
 from torch import nn
 
 from segtrial.errors import RecipeError, UnknownName
+from segtrial.models._costs import costs
 from segtrial.models._options import Option, Value, check, options_of
+from segtrial.models._whole import Whole
 from segtrial.shapes import MOST_CLASSES
 
 
@@ -65,20 +67,47 @@ def build(name: str, num_classes: int, in_channels: int = 3, **options: object) 
     return file.build(num_classes, in_channels, **options)
 
 
-def describe(name: str) -> dict[str, object]:
-    """An architecture, ready for JSON; `parameters` is their number at its defaults with 3 channels and 11 classes."""
-    paragraphs = cleandoc(_file(name).__doc__ or "").split("\n\n")
+def describe(spec: str, size: tuple[int, int] | None = None, classes: int = 11, channels: int = 3) -> dict[str, object]:
+    """An architecture, ready for JSON, and where `spec` chooses options, with these.
+
+    `parameters` is the number of those that learn. With a `size` (h, w) in pixels, `costs` says what an image of that
+    size costs: multiply-adds of a forward pass, and bytes that a training step keeps for each image and for the rest.
+    Raises as `parse` does.
+    """
+    name, chosen = parse(spec)
+    caption, paper, *rest = cleandoc(_file(name).__doc__ or "").split("\n\n")
     with torch.device("meta"):  # shapes only: counting costs no memory
-        network = build(name, num_classes=11)
-    return {
+        network = build(name, classes, channels, **chosen)
+    described: dict[str, object] = {
         "name": name,
-        "caption": paragraphs[0],
-        "paper": " ".join(paragraphs[1].split()),
+        "caption": " ".join(caption.split()),
+        "paper": " ".join(paper.split()),
+        "differs": "\n\n".join(" ".join(paragraph.split()) for paragraph in rest),
         "options": [
-            {"name": key, "type": o.type.__name__, "default": o.default, "choices": list(o.choices)}
-            for key, o in options(name).items()
+            {
+                "name": key,
+                "type": option.type.__name__,
+                "default": option.default,
+                "choices": [*option.choices, *[f"{option.prefix}NAME"] * bool(option.prefix)],
+                "chosen": chosen.get(key, option.default),
+            }
+            for key, option in options(name).items()
         ],
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
+    }
+    if size:
+        described["costs"] = _costs_at(network, size, channels)
+    return described
+
+
+def _costs_at(network: nn.Module, size: tuple[int, int], channels: int) -> dict[str, object]:
+    height, width = Whole(network, torch.zeros(channels), torch.ones(channels)).padded_size(*size)
+    found = costs(network, torch.empty(1, channels, height, width, device="meta"))
+    return {
+        "size": list(size),
+        "multiply_adds": found.multiply_adds,
+        "bytes_per_image": found.saved_bytes,
+        "bytes_of_weights": found.training_bytes(0),
     }
 
 

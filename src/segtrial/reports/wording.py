@@ -36,6 +36,11 @@ def short_count(number: float | int) -> str:
     return f"{number:.3g}"
 
 
+def megabytes(number: float | int) -> str:
+    """123456789 -> "123 MB": millions of bytes."""
+    return f"{number / 1e6:,.3g} MB" if number < 1e9 else f"{number / 1e9:.3g} GB"
+
+
 def duration(seconds: float | int | None) -> str:
     """75.2 -> "1 min 15 s"; the two largest units, seconds with a decimal below ten."""
     if seconds is None:
