@@ -1,20 +1,24 @@
-"""A training step of U-Net ResNet-34 -> ours against segmentation_models_pytorch as users run it: ratio, spread, n.
+"""A training step of a peer's network -> ours against the plain loop that its users write: ratio, spread, n.
 
     python benchmarks/train_step.py --out results/train_step_cpu.json
+    python benchmarks/train_step.py --network fpn --out results/train_step_cpu_fpn.json
     python benchmarks/train_step.py --device cuda
 
-The same network (24.4 million weights), batch 4 of 352x480, 12 classes, on the same random images.
+Batch 4 of 352x480 (2 for ResNet-50 at output stride 8), 12 classes, on the same random images.
 
-    ours        the default settings and the project's own step: uint8 in, precision and allocator as picked for the
-                machine, channels last, class weights, the default optimizer, the running mean of the weights
-    ours-adamw  the same with the peer's optimizer
     plain       the peer in float32, contiguous, AdamW, mean cross-entropy; images already normalised, targets int64
     tuned       (GPU only) the peer with autocast, channels last and torch.compile
+    wrapped     the peer's own module, in the project's step by its default settings: uint8 in, precision and allocator
+                as picked for the machine, channels last, class weights, the default optimizer, the running mean
+    ours        this project's network in that step: for the U-Net the same network as the peer's, for the others the
+                one that follows the paper, which computes more or less than the peer's does
+    ours-adamw  the same with the peer's optimizer
 
 Each contestant is a process of its own that lives as long as the benchmark: the allocator setting is process-wide,
 and a fresh process would be timed while it warms up. They take turns, one runs while the others sleep on a pipe, in
 an order that reverses every round. A ratio is that of one round: it compares neighbours in time.
-Target on two quiet cores: the median of plain / ours is at least 2.5.
+Targets on two quiet cores: the median of plain / ours is at least 2.5 for the U-Net, that of plain / wrapped at
+least 1.9 for the others.
 """
 
 import argparse
@@ -25,6 +29,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,11 +38,12 @@ from torch import Tensor, nn
 
 from segtrial import hardware
 from segtrial.data.batches import Batch
+from segtrial.models._whole import Whole
 from segtrial.recipe import from_tree
 from segtrial.training.learner import Learner
 from segtrial.training.plan import Plan
 
-BATCH, SIZE, CLASSES = 4, (352, 480), 12
+SIZE, CLASSES = (352, 480), 12
 IGNORED = 0.05
 """Share of the pixels that do not count."""
 WARM_UP = 3
@@ -45,6 +52,7 @@ WARM_UP = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="unet", choices=sorted(NETWORKS))
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=hardware.threads())
     parser.add_argument("--rounds", type=int, default=15)
@@ -54,37 +62,108 @@ def main() -> None:
     options = parser.parse_args()
     options.steps = options.steps or (2 if options.device == "cpu" else 20)
     if options.play:
-        play(CONTESTANTS[options.play](torch.device(options.device), options.threads), options.device)
+        place = torch.device(options.device)
+        play(CONTESTANTS[options.play](NETWORKS[options.network], place, options.threads), options.device)
     else:
         compete(options)
 
 
-# --- the contestants: device, threads -> a function that makes one step and returns the loss --------------------
+# --- the networks: a peer's, and the one of ours that stands beside it ------------------------------------------
 
 
-def ours(device: torch.device, threads: int, optimizer: str | None = None) -> Callable[[], Tensor]:
+@dataclass(frozen=True)
+class Network:
+    """`peer` makes the peer's module, `ours` is a `--model` word."""
+
+    peer: Callable[[], nn.Module]
+    ours: str
+    batch: int = 4
+    same: bool = False
+    """Whether ours is the peer's network, number for number."""
+
+
+class Scores(nn.Module):
+    """A torchvision network -> its main scores."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)["out"]
+
+
+def from_smp(name: str) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    return getattr(smp, name)("resnet34", encoder_weights=None, classes=CLASSES)
+
+
+def from_torchvision(name: str) -> nn.Module:
+    from torchvision.models import segmentation
+
+    return Scores(getattr(segmentation, name)(weights=None, weights_backbone=None, num_classes=CLASSES))
+
+
+NETWORKS = {
+    "unet": Network(partial(from_smp, "Unet"), "unet:encoder=resnet34", same=True),
+    "deeplabv3plus": Network(partial(from_smp, "DeepLabV3Plus"), "deeplabv3plus:encoder=resnet34"),
+    "pspnet": Network(partial(from_smp, "PSPNet"), "pspnet:encoder=resnet34"),
+    "fpn": Network(partial(from_smp, "FPN"), "fpn:encoder=resnet34"),
+    "deeplabv3": Network(partial(from_torchvision, "deeplabv3_resnet50"), "deeplabv3:encoder=resnet50", batch=2),
+    "fcn": Network(partial(from_torchvision, "fcn_resnet50"), "fcn:encoder=resnet50", batch=2),
+}
+
+
+# --- the contestants: network, device, threads -> a function that makes one step and returns the loss ------------
+
+
+def ours(network: Network, device: torch.device, threads: int, optimizer: str | None = None) -> Callable[[], Tensor]:
+    return in_our_step(network, device, threads, None, {"optimizer": {"name": optimizer}} if optimizer else {})
+
+
+def wrapped(network: Network, device: torch.device, threads: int) -> Callable[[], Tensor]:
+    return in_our_step(network, device, threads, Whole(Foreign(peer(network)), *statistics_of(3)), {})
+
+
+class Foreign(nn.Module):
+    """A peer's module with an architecture's promises."""
+
+    multiple = 32
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        return (self.network(images),)
+
+
+def in_our_step(
+    network: Network, device: torch.device, threads: int, given: Whole | None, chosen: dict
+) -> Callable[[], Tensor]:
     hardware.keep_memory()
     torch.set_num_threads(threads)
-    chosen = {"optimizer": {"name": optimizer}} if optimizer else {}
-    recipe = from_tree({"model": "unet:encoder=resnet34", "steps": 1000, **chosen})
-    learner = Learner(recipe, plan_for(recipe.hash, hardware.pick_precision("auto", device), device, threads), device)
+    recipe = from_tree({"model": network.ours, "steps": 1000, **chosen})
+    plan = plan_for(network, recipe.hash, hardware.pick_precision("auto", device), device, threads)
+    learner = Learner(recipe, plan, device, given)
     report(learner.network, learner.plan.precision)
-    images, targets = pictures()
-    batch = Batch(images, targets, tuple(str(index) for index in range(BATCH)))
+    images, targets = pictures(network.batch)
+    batch = Batch(images, targets, tuple(str(index) for index in range(network.batch)))
     return lambda: learner.step(batch)
 
 
-def plain(device: torch.device, threads: int) -> Callable[[], Tensor]:
+def plain(network: Network, device: torch.device, threads: int) -> Callable[[], Tensor]:
     torch.set_num_threads(threads)
-    network = peer().to(device)
-    images, targets = normalised()
-    optimizer, loss_of = torch.optim.AdamW(network.parameters(), lr=1e-3), nn.CrossEntropyLoss(ignore_index=255)
-    report(network, "float32")
+    module = peer(network).to(device)
+    images, targets = normalised(network.batch)
+    optimizer, loss_of = torch.optim.AdamW(module.parameters(), lr=1e-3), nn.CrossEntropyLoss(ignore_index=255)
+    report(module, "float32")
 
     def step() -> Tensor:
         here, truth = images.to(device, non_blocking=True), targets.to(device, non_blocking=True)
         optimizer.zero_grad()
-        loss = loss_of(network(here), truth)
+        loss = loss_of(module(here), truth)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -92,13 +171,13 @@ def plain(device: torch.device, threads: int) -> Callable[[], Tensor]:
     return step
 
 
-def tuned(device: torch.device, threads: int) -> Callable[[], Tensor]:
+def tuned(network: Network, device: torch.device, threads: int) -> Callable[[], Tensor]:
     torch.set_num_threads(threads)
-    network = peer().to(device, memory_format=torch.channels_last)
-    images, targets = normalised()
-    optimizer, loss_of = torch.optim.AdamW(network.parameters(), lr=1e-3), nn.CrossEntropyLoss(ignore_index=255)
-    compiled = torch.compile(network)
-    report(network, "bfloat16")
+    module = peer(network).to(device, memory_format=torch.channels_last)
+    images, targets = normalised(network.batch)
+    optimizer, loss_of = torch.optim.AdamW(module.parameters(), lr=1e-3), nn.CrossEntropyLoss(ignore_index=255)
+    compiled = torch.compile(module)
+    report(module, "bfloat16")
 
     def step() -> Tensor:
         here = images.to(device, memory_format=torch.channels_last, non_blocking=True)
@@ -113,40 +192,43 @@ def tuned(device: torch.device, threads: int) -> Callable[[], Tensor]:
     return step
 
 
-CONTESTANTS: dict[str, Callable[[torch.device, int], Callable[[], Tensor]]] = {
+CONTESTANTS: dict[str, Callable[[Network, torch.device, int], Callable[[], Tensor]]] = {
     "ours": ours,
-    "ours-adamw": lambda device, threads: ours(device, threads, "adamw"),
+    "ours-adamw": partial(ours, optimizer="adamw"),
+    "wrapped": wrapped,
     "plain": plain,
     "tuned": tuned,
 }
 
 
-def peer() -> nn.Module:
-    import segmentation_models_pytorch as smp
-
+def peer(network: Network) -> nn.Module:
     torch.manual_seed(0)
-    return smp.Unet("resnet34", encoder_weights=None, classes=CLASSES).train()
+    return network.peer().train()
 
 
-def pictures() -> tuple[Tensor, Tensor]:
+def statistics_of(channels: int) -> tuple[Tensor, Tensor]:
+    return torch.full((channels,), 0.45), torch.full((channels,), 0.25)
+
+
+def pictures(batch: int) -> tuple[Tensor, Tensor]:
     """Random uint8 images `b 3 h w` and targets `b h w`; targets are blocks of 16x16, some pixels ignored."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (BATCH, 3, *SIZE), generator=generator, dtype=torch.uint8)
-    coarse = torch.randint(0, CLASSES, (BATCH, SIZE[0] // 16, SIZE[1] // 16), generator=generator, dtype=torch.uint8)
+    images = torch.randint(0, 256, (batch, 3, *SIZE), generator=generator, dtype=torch.uint8)
+    coarse = torch.randint(0, CLASSES, (batch, SIZE[0] // 16, SIZE[1] // 16), generator=generator, dtype=torch.uint8)
     targets = coarse.repeat_interleave(16, 1).repeat_interleave(16, 2)
     targets[torch.rand(targets.shape, generator=generator) < IGNORED] = 255
     return images, targets
 
 
-def normalised() -> tuple[Tensor, Tensor]:
+def normalised(batch: int) -> tuple[Tensor, Tensor]:
     """What a peer's loader hands over: float32 images and int64 targets, made outside the clock."""
-    images, targets = pictures()
+    images, targets = pictures(batch)
     return (images / 255 - 0.45) / 0.25, targets.long()
 
 
-def plan_for(recipe_hash: str, precision: torch.dtype, device: torch.device, threads: int) -> Plan:
+def plan_for(network: Network, recipe_hash: str, precision: torch.dtype, device: torch.device, threads: int) -> Plan:
     """The plan of a run on such pictures; a step reads its precision, statistics and class weights."""
-    phase = {"steps": 1000, "batch": BATCH, "size": SIZE, "scale": (1.0, 1.0)}
+    phase = {"steps": 1000, "batch": network.batch, "size": SIZE, "scale": (1.0, 1.0)}
     return Plan(
         recipe={}, recipe_hash=recipe_hash, manifest="", start=None, steps=1000, evaluate_at=(1000,), phases=(phase,),  # type: ignore[arg-type]
         seconds_per_step=None, device=device.type, precision=str(precision).removeprefix("torch."), threads=threads,
@@ -182,7 +264,16 @@ def play(step: Callable[[], Tensor], device: str) -> None:
 
 class Contestant:
     def __init__(self, name: str, options: argparse.Namespace):
-        words = ["--play", name, "--device", options.device, "--threads", str(options.threads)]
+        words = [
+            "--play",
+            name,
+            "--network",
+            options.network,
+            "--device",
+            options.device,
+            "--threads",
+            str(options.threads),
+        ]
         command = [sys.executable, __file__, *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self._answer()
@@ -211,7 +302,8 @@ class Contestant:
 def compete(options: argparse.Namespace) -> None:
     names = [name for name in CONTESTANTS if name != "tuned" or options.device != "cpu"]
     players = {name: Contestant(name, options) for name in names}
-    assert len({player.about["parameters"] for player in players.values()}) == 1, "not the same network"
+    same = [name for name in names if NETWORKS[options.network].same or not name.startswith("ours")]
+    assert len({players[name].about["parameters"] for name in same}) == 1, "not the same network"
     for player in players.values():
         player.go(WARM_UP)
         player.turns.clear()
@@ -230,11 +322,13 @@ def compete(options: argparse.Namespace) -> None:
 
 
 def summary(players: dict[str, Contestant], options: argparse.Namespace, load_before: float) -> dict:
-    baselines = [name for name in players if not name.startswith("ours")]
+    network = NETWORKS[options.network]
+    baselines = [name for name in players if name in ("plain", "tuned")]
     pairs = [(name, base) for name in players for base in baselines if name != base and name != "plain"]
     return {
         "schema": 1,
-        "what": f"training step, U-Net ResNet-34, batch {BATCH}, {SIZE[0]}x{SIZE[1]}, {CLASSES} classes",
+        "network": options.network,
+        "what": f"training step, {options.network}, batch {network.batch}, {SIZE[0]}x{SIZE[1]}, {CLASSES} classes",
         "device": options.device,
         "threads": options.threads,
         "machine": hardware.describe(),
@@ -265,7 +359,8 @@ def print_summary(record: dict) -> None:
     print(f"{record['what']}; {record['device']}, {record['threads']} threads, load before {record['load_before']}")
     for name, player in record["contestants"].items():
         middle = statistics.median(turn["seconds"] for turn in player["turns"])
-        print(f"  {name:<11} {1e3 * middle:8.1f} ms a step (median), {player['precision']}")
+        about = f"{player['precision']}, {player['parameters']:,} parameters"
+        print(f"  {name:<11} {1e3 * middle:8.1f} ms a step (median), {about}")
     for pair, clocks in record["ratios"].items():
         wall, processor = clocks["seconds"], clocks["processor"]
         print(
