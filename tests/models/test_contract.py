@@ -17,19 +17,25 @@ from segtrial.models._whole import Whole
 CLASSES = 5
 
 
-def specs() -> list[str]:
-    """Every architecture at its defaults, and with each closed choice made differently."""
+def specs(*, slow: bool = False) -> list:
+    """Every architecture at its defaults, and with each closed choice made differently; `slow` marks all of these.
+
+    Other encoders than the default are always slow: they are tested as encoders (test_encoder.py), and an architecture
+    sees nothing of them but their maps.
+    """
     found = []
     for name in models.names():
-        found.append(name)
+        found.append(pytest.param(name))
         for key, option in models.options(name).items():
             choices = option.choices or ((True, False) if option.type is bool else ())
-            found += [f"{name}:{key}={choice}" for choice in choices if choice != option.default]
+            marks = pytest.mark.slow if slow or key == "encoder" else ()
+            found += [pytest.param(f"{name}:{key}={c}", marks=marks) for c in choices if c != option.default]
     return found
 
 
 EVERY_MODEL = pytest.mark.parametrize("name", models.names())
 EVERY_CHOICE = pytest.mark.parametrize("spec", specs())
+EVERY_CHOICE_SLOWLY = pytest.mark.parametrize("spec", specs(slow=True))
 
 
 def made(spec: str, channels: int = 3, seed: int = 0) -> Whole:
@@ -139,21 +145,43 @@ def test_first_weights_depend_on_the_seed_alone(spec):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@EVERY_MODEL
-def test_bfloat16_gives_finite_float32_scores(name):
-    network = made(name).train().to(memory_format=torch.channels_last)
+@EVERY_CHOICE_SLOWLY
+def test_bfloat16_gives_finite_float32_scores(spec):
+    network = made(spec).train().to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         scores = network(some_images(2, 3, 64, 64))
     assert scores.dtype == torch.float32
     scores.square().mean().backward()
     assert scores.isfinite().all()
-    assert all(p.grad.isfinite().all() for p in network.parameters())
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@EVERY_CHOICE_SLOWLY
+def test_channels_last_changes_nothing_but_the_speed(spec):
+    images = some_images(1, 3, 48, 64)
+    with torch.no_grad():
+        expected = ready(spec)(images)
+        scores = made(spec).eval().to(memory_format=torch.channels_last)(images)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+@EVERY_CHOICE_SLOWLY
+@torch.no_grad()
+def test_exports_to_torch_export(spec):
+    images = some_images(1, 3, 40, 64)
+    exported = torch.export.export(ready(spec), (images,)).module()
+    torch.testing.assert_close(exported(images), ready(spec)(images), rtol=1e-5, atol=1e-5)
+    other = some_images(1, 3, 40, 64, seed=1)
+    torch.testing.assert_close(exported(other), ready(spec)(other), rtol=1e-5, atol=1e-5)
 
 
 @EVERY_MODEL
-def test_channels_last_changes_nothing_but_the_speed(name):
-    images = some_images(1, 3, 48, 64)
-    with torch.no_grad():
-        expected = ready(name)(images)
-        scores = made(name).eval().to(memory_format=torch.channels_last)(images)
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+def test_says_what_a_training_step_keeps_in_memory(name):
+    costs = models.describe(name, (64, 64))["costs"]
+    print(
+        f"{name}: {costs['bytes_per_image'] / 1e6:.1f} MB an image of 64x64, {costs['bytes_of_weights'] / 1e6:.0f} MB"
+    )
+    with torch.device("meta"):
+        network = models.build(name, 11)
+    assert costs["bytes_of_weights"] == 20 * sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert costs["bytes_per_image"] > 4 * 3 * 64 * 64
