@@ -21,12 +21,40 @@ class ScoreConv(nn.Conv2d):
     from, while He's rule (2 / fan out) would make them about features/classes times larger."""
 
 
-def conv_relu(in_channels: int, out_channels: int, *, batchnorm: bool = True, bias: bool = True) -> nn.Sequential:
-    """A 3x3 convolution that keeps the size, batch normalisation if asked for, ReLU."""
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)]
+class GaussianScoreConv(ScoreConv):
+    """Scores that start as DeepLab's do: normal weights of standard deviation .01, whatever they come from."""
+
+
+class PooledNorm(nn.BatchNorm2d):
+    """Batch normalisation of means over an image. Where a channel has one value only (one image, one mean), which
+    torch refuses to train on, the running statistics serve and stay as they are."""
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if self.training and input.numel() == self.num_features:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+def conv_relu(
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel: int = 3,
+    dilation: int = 1,
+    batchnorm: bool = True,
+    bias: bool = True,
+) -> nn.Sequential:
+    """A convolution that keeps the size, batch normalisation if asked for, ReLU."""
+    padding = kernel // 2 * dilation
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, kernel, 1, padding, dilation, bias=bias)]
     if batchnorm:
         layers.append(nn.BatchNorm2d(out_channels))
     return nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+
+def auxiliary_head(in_channels: int, num_classes: int) -> nn.Sequential:
+    """Scores from a map inside the encoder, for the loss alone, as in PSPNet (section 4; 256 channels: its authors)."""
+    return conv_relu(in_channels, 256, bias=False).extend([nn.Dropout(0.1), ScoreConv(256, num_classes, 1)])
 
 
 def resize(maps: Float[Tensor, "b c h w"], *, like: Float[Tensor, "b _ H W"]) -> Float[Tensor, "b c H W"]:

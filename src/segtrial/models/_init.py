@@ -7,7 +7,7 @@ one name start that part alike, so a comparison with one seed is paired in its w
 import torch
 from torch import Tensor, nn
 
-from segtrial.models._blocks import ScoreConv, ZeroScaleNorm
+from segtrial.models._blocks import GaussianScoreConv, ScoreConv, ZeroScaleNorm
 from segtrial.randomness import torch_generator
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -17,7 +17,8 @@ def initialise(network: nn.Module, seed: int) -> None:
     """Overwrite every parameter and every running statistic of `network` (the core, not the wrapper around it).
 
     Convolutions and linear maps: normal, variance 2 / fan out (He et al., 2015, equation 14, for ReLU).
-    ScoreConv: normal, variance 1 / fan in. Biases: 0. Norms: scale 1 (ZeroScaleNorm 0), shift 0, mean 0, variance 1.
+    ScoreConv: normal, variance 1 / fan in (GaussianScoreConv .0001). Biases: 0.
+    Norms: scale 1 (ZeroScaleNorm 0), shift 0, mean 0, variance 1.
 
     Raises TypeError for a parameter of a layer that has no rule here.
     """
@@ -43,6 +44,8 @@ def _fill(parameter: Tensor, module: nn.Module, name: str, seed: int) -> None:
 
 def _variance(module: nn.Module, name: str) -> float:
     match module:
+        case GaussianScoreConv():
+            return 0.01**2
         case ScoreConv():
             return 1 / module.weight[0].numel()
         case nn.Conv2d():
