@@ -1,5 +1,8 @@
 """Feature maps -> feature maps: the small layers that several architectures share."""
 
+from abc import ABC, abstractmethod
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,9 +19,30 @@ class ZeroScaleNorm(nn.BatchNorm2d):
         nn.init.zeros_(self.weight)
 
 
+class OwnStart(nn.Module, ABC):
+    """A part that brings first weights of its own, which `_init.initialise` asks for."""
+
+    @abstractmethod
+    def start(self, seed: int) -> None:
+        """Overwrite every parameter and every buffer that training changes: a pure function of `seed`."""
+
+
 class ScoreConv(nn.Conv2d):
     """A convolution whose output is scores. It starts so that scores are as large as the features they come
     from, while He's rule (2 / fan out) would make them about features/classes times larger."""
+
+
+class BilinearDeconv(nn.ConvTranspose2d):
+    """A transposed convolution that enlarges `stride` times and starts as bilinear interpolation, each channel by
+    itself, with zeros beyond the border. With padding stride // 2 an output is `stride` times as large."""
+
+    def __init__(self, channels: int, stride: int, padding: int = 0):
+        super().__init__(channels, channels, 2 * stride, stride, padding, bias=False)
+
+    def first_weight(self) -> Float[Tensor, "c c k k"]:
+        stride, channels = self.stride[0], self.in_channels
+        side = 1 - (torch.arange(2 * stride) - (stride - 0.5)).abs() / stride
+        return torch.eye(channels)[:, :, None, None] * (side[:, None] * side)
 
 
 class GaussianScoreConv(ScoreConv):

@@ -7,8 +7,8 @@ one name start that part alike, so a comparison with one seed is paired in its w
 import torch
 from torch import Tensor, nn
 
-from segtrial.models._blocks import GaussianScoreConv, ScoreConv, ZeroScaleNorm
-from segtrial.randomness import torch_generator
+from segtrial.models._blocks import BilinearDeconv, GaussianScoreConv, OwnStart, ScoreConv, ZeroScaleNorm
+from segtrial.randomness import key_of, torch_generator
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
@@ -16,13 +16,20 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 def initialise(network: nn.Module, seed: int) -> None:
     """Overwrite every parameter and every running statistic of `network` (the core, not the wrapper around it).
 
-    Convolutions and linear maps: normal, variance 2 / fan out (He et al., 2015, equation 14, for ReLU).
-    ScoreConv: normal, variance 1 / fan in (GaussianScoreConv .0001). Biases: 0.
-    Norms: scale 1 (ZeroScaleNorm 0), shift 0, mean 0, variance 1.
+    Convolutions: normal, variance 2 / fan out (He et al., 2015, equation 14, for ReLU). Linear maps: normal, standard
+    deviation .02, as transformers start (timm's trunc_normal_, whose bounds of 2 lie 100 deviations out).
+    ScoreConv: normal, variance 1 / fan in (GaussianScoreConv .0001). BilinearDeconv: bilinear interpolation. Biases: 0.
+    Norms: scale 1 (ZeroScaleNorm 0), shift 0, mean 0, variance 1. OwnStart: what it brings.
 
     Raises TypeError for a parameter of a layer that has no rule here.
     """
+    started: set[nn.Module] = set()
     for place, module in network.named_modules():
+        if isinstance(module, OwnStart):
+            module.start(key_of(seed, "init", place))
+            started.update(module.modules())
+        if module in started:
+            continue
         for name, parameter in module.named_parameters(prefix=place, recurse=False):
             _fill(parameter, module, name, seed)
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -36,6 +43,8 @@ def _fill(parameter: Tensor, module: nn.Module, name: str, seed: int) -> None:
         parameter.fill_(scale if name.endswith("weight") else 0.0)
     elif name.endswith("bias"):
         parameter.zero_()
+    elif isinstance(module, BilinearDeconv):
+        parameter.copy_(module.first_weight())
     else:
         # Drawn on the CPU in float32, whatever the network lives on: the same numbers everywhere.
         drawn = torch.randn(parameter.shape, generator=torch_generator(seed, "init", name))
@@ -53,5 +62,5 @@ def _variance(module: nn.Module, name: str) -> float:
         case nn.ConvTranspose2d():
             return 2 / module.weight[0].numel()  # its weights are in x out x kernel
         case nn.Linear():
-            return 2 / module.out_features
+            return 0.02**2
     raise TypeError(f"{name}: {type(module).__name__} has no first weights. Add a rule to {__name__}")

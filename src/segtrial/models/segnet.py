@@ -3,15 +3,20 @@
 Badrinarayanan, Kendall, Cipolla. SegNet: a deep convolutional encoder-decoder architecture for image segmentation.
 PAMI 2017. https://arxiv.org/abs/1511.00561
 
-As in the released network: 13 convolutions of VGG-16 and their mirror image, each 3x3 with bias, normalised and
-rectified except the last, whose output is the scores. Maps of odd size are pooled to the next larger half, so no
-padding is ever needed. Differs from the released network: scores go out, not their softmax; `batchnorm=false` leaves
-out normalisation.
+As in the released networks: `variant=full` is the 13 convolutions of VGG-16 and their mirror image, each 3x3 with bias,
+normalised and rectified except the last, whose output is the scores. `variant=basic` is SegNet-Basic: four 7x7
+convolutions to 64 channels, normalised, rectified and pooled, and four in the decoder, normalised but not rectified,
+then 1x1 scores. Maps of odd size are pooled to the next larger half, so no padding is ever needed. Differs from the
+released networks: scores go out, not their softmax; images are normalised by their means and deviations instead of each
+pixel by its neighbouring channels (LRN); normalisation shifts start at 0, not .001; `batchnorm=false` leaves out
+normalisation. Differs from the paper: it has no biases in SegNet-Basic, the release has.
 
 Putting back is done by enlarging and masking, not by torch's MaxUnpool2d, which no GPU does deterministically.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,32 +24,56 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from segtrial.models._blocks import ScoreConv, conv_relu
+from segtrial.models._encoder import Encoder
+from segtrial.models._vgg import CONVOLUTIONS, VGG, WIDTHS
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Channels after each convolution of VGG-16, finest stage first."""
+
+class BasicEncoder(Encoder):
+    """SegNet-Basic's four stages. Maps 0 to 3 are what the pools receive, map 4 is what the last pool returns."""
+
+    channels = (64, 64, 64, 64, 64, 0)
+    output_stride = 16
+
+    def __init__(self, in_channels: int, batchnorm: bool):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before in (in_channels, 64, 64, 64):
+            layers += [*_conv7x7(before, batchnorm), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*layers)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        maps, x = [], image
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(x)
+            x = layer(x)
+        return *maps, x, x[:, :0]
+
+    def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
+        size = len(self.features) // 4
+        return tuple(tuple(self.features[start : start + size]) for start in range(0, 4 * size, size))
 
 
 class SegNet(nn.Module):
+    """`decoder` holds what comes after each putting back, coarsest first."""
+
     multiple = 1
 
-    def __init__(self, num_classes: int, in_channels: int, *, batchnorm: bool):
+    def __init__(self, encoder: VGG | BasicEncoder, decoder: Iterable[nn.Module], score: ScoreConv):
         super().__init__()
-        entering = (in_channels, *(stage[-1] for stage in STAGES[:-1]))
-        self.encoder = nn.ModuleList(
-            _convs((before, *stage), batchnorm) for before, stage in zip(entering, STAGES, strict=True)
-        )
-        # The mirror image: a stage leaves with the channels that its twin entered with.
-        mirrored = [(*stage, before) for before, stage in zip(entering, STAGES, strict=True)][:0:-1]
-        self.decoder = nn.ModuleList([*(_convs(widths, batchnorm) for widths in mirrored), _convs((64, 64), batchnorm)])
-        self.score = ScoreConv(64, num_classes, 3, padding=1)
+        self.encoder = encoder
+        self.decoder = nn.ModuleList(decoder)
+        self.score = score
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k h w"]]:
         x, places = image, []
-        for stage in self.encoder:
-            x = stage(x)
-            size = x.shape[-2:]
-            x, place = pool(x)
-            places.append((place, size))
+        for layer in self.encoder.features:
+            if isinstance(layer, nn.MaxPool2d):
+                size = x.shape[-2:]
+                x, place = pool(x)
+                places.append((place, size))
+            else:
+                x = layer(x)
         for stage in self.decoder:
             place, size = places.pop()
             x = stage(unpool(x, place, size))
@@ -70,9 +99,27 @@ def unpool(
     return spread[..., :height, :width]
 
 
-def _convs(widths: tuple[int, ...], batchnorm: bool) -> nn.Sequential:
+def _conv7x7(in_channels: int, batchnorm: bool) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, 64, 7, padding=3)
+    return [conv, nn.BatchNorm2d(64)] if batchnorm else [conv]
+
+
+def _convs(widths: Iterable[int], batchnorm: bool) -> nn.Sequential:
     return nn.Sequential(*(conv_relu(a, b, batchnorm=batchnorm) for a, b in pairwise(widths)))
 
 
-def build(num_classes: int, in_channels: int = 3, *, batchnorm: bool = True) -> nn.Module:
-    return SegNet(num_classes, in_channels, batchnorm=batchnorm)
+def build(
+    num_classes: int,
+    in_channels: int = 3,
+    *,
+    variant: Literal["full", "basic"] = "full",
+    batchnorm: bool = True,
+) -> nn.Module:
+    if variant == "basic":
+        decoder = (nn.Sequential(*_conv7x7(64, batchnorm)) for _ in range(4))
+        return SegNet(BasicEncoder(in_channels, batchnorm), decoder, ScoreConv(64, num_classes, 1))
+    # The mirror image: a stage leaves with the channels that its twin entered with; the last one ends in the scores.
+    twins = zip(WIDTHS, WIDTHS[1:], CONVOLUTIONS[16][1:], strict=False)
+    mirrored = [[*[width] * count, before] for before, width, count in twins][::-1]
+    decoder = (_convs(widths, batchnorm) for widths in [*mirrored, [64, 64]])
+    return SegNet(VGG(16, in_channels, batchnorm=batchnorm), decoder, ScoreConv(64, num_classes, 3, padding=1))
