@@ -122,7 +122,7 @@ def test_parse(spec, expected):
         ("", UnknownName, r"model '': no model has this name\. There are:"),
         ("_blocks", UnknownName, "no model has this name"),
         ("unet:encodr=none", UnknownName, r"option of model unet 'encodr'.*Did you mean 'encoder'\?"),
-        ("unet:encoder=resnet35", RecipeError, r"option encoder: 'resnet35'\. Did you mean 'resnet34'\? .*resnet18"),
+        ("unet:encoder=resnt34", RecipeError, r"option encoder: 'resnt34'\. Did you mean 'resnet34'\? .*resnet18"),
         ("unet:skips", RecipeError, r"option skips: no value\. Write name:option=value"),
         ("unet:skips=true,skips=false", RecipeError, "option skips: given twice"),
         ("unet:skips=maybe", RecipeError, r"option skips: 'maybe'\. Choose one of: true, false"),
@@ -151,8 +151,8 @@ def test_build_refuses_wrong_options():
         models.build("fcn", 2, skips=True)
     with pytest.raises(RecipeError, match="model fcn, option encoder: 'alexnet'"):
         models.build("fcn", 2, encoder="alexnet")
-    with pytest.raises(UnknownName, match=r"model 'fnc'.*Did you mean 'fcn'"):
-        models.build("fnc", 2)
+    with pytest.raises(UnknownName, match=r"model 'segnt'.*Did you mean 'segnet'"):
+        models.build("segnt", 2)
 
 
 @pytest.mark.parametrize("name", models.names())

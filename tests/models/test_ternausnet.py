@@ -55,7 +55,7 @@ def bilinear(x: Tensor, weights: Weights) -> Tensor:
         ({"encoder": "vgg16"}, bilinear),
         ({"encoder": "vgg16", "upsampling": "transposed"}, kernel_4),
     ],
-    ids=str,
+    ids=["UNet11", "UNet16", "UNet16-transposed"],
 )
 @torch.no_grad()
 def test_a_vgg_is_seen_again_at_every_size(options: dict[str, str], step: Callable[[Tensor, Weights], Tensor]):
@@ -76,7 +76,9 @@ def test_a_vgg_is_seen_again_at_every_size(options: dict[str, str], step: Callab
     torch.testing.assert_close(network(image)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("upsampling", "step"), [(None, bilinear), ("transposed", kernel_4)])
+@pytest.mark.parametrize(
+    ("upsampling", "step"), [(None, bilinear), ("transposed", kernel_4)], ids=["released", "transposed"]
+)
 @torch.no_grad()
 def test_albunet34_sees_a_resnet_again_up_to_stride_4(upsampling, step):
     network = made(encoder="resnet34", upsampling=upsampling)

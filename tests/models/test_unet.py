@@ -49,7 +49,7 @@ def test_valid_convolutions_have_the_sizes_of_figure_1():
         ({"padding": "same", "depth": 3, "upsampling": "bilinear"}, 0, F.leaky_relu),
         ({"padding": "same", "depth": 4}, 0, F.elu),
     ],
-    ids=str,
+    ids=["valid-relu", "valid-bilinear-gelu", "bilinear-leaky-relu", "elu"],
 )
 @torch.no_grad()
 def test_the_plain_net_is_figure_1_layer_by_layer(options, border, activation: Callable[[Tensor], Tensor]):
