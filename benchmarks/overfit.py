@@ -52,11 +52,37 @@ class Case:
     chosen: dict[str, Any] = field(default_factory=dict)
 
 
+ADAMW = {"optimizer": {"name": "adamw"}}
+"""Where Muon's matrix products would take longer than the network itself, or where the paper's field uses it."""
+
 CASES = {
     "compact": Case(2),
-    "unet": Case(1),
-    "unet:encoder=resnet34": Case(2),
     "segnet": Case(1),
+    "segnet:batchnorm=false": Case(1),
+    "segnet:variant=basic": Case(1),
+    "fcn:stride=32": Case(32),
+    "fcn:stride=16": Case(16),
+    "fcn:stride=8": Case(8),
+    "fcn:stride=32,encoder=vgg16": Case(32, chosen=ADAMW),
+    "fcn:stride=16,encoder=vgg16": Case(16, chosen=ADAMW),
+    "fcn:stride=8,encoder=vgg16": Case(8, chosen=ADAMW),
+    "fcn_dilated": Case(8),
+    "unet": Case(1),
+    "unet:batchnorm=false": Case(1),
+    "unet:padding=valid": Case(1),
+    "unet:encoder=resnet34": Case(2),
+    "unet:encoder=vgg16": Case(2),
+    "ternausnet:encoder=vgg11": Case(1),
+    "ternausnet:encoder=vgg16": Case(1),
+    "ternausnet:encoder=resnet34": Case(4),
+    "deeplabv2": Case(8, batch=4),
+    "deeplabv3": Case(8, batch=4),
+    "deeplabv3plus": Case(4),
+    "pspnet": Case(8, batch=4),
+    "fpn": Case(4),
+    "upernet": Case(4),
+    "segformer": Case(4, chosen=ADAMW),
+    "linear": Case(14, chosen=ADAMW),
 }
 """`--model` word -> what to expect of it. A test sees to it that every architecture is here."""
 

@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,17 @@ def tiny_run(tiny_data, shared_cache, tmp_path_factory) -> Path:
         patch.setenv("SEGTRIAL_CACHE", str(shared_cache))
         assert cli.main(["--traceback", *tiny.words(tiny_data, out)]) == 0
     return out
+
+
+@pytest.fixture
+def real() -> Callable[[str], Path]:
+    """`real("camvid")` -> the folder of that real set; the test is skipped where it is not at hand."""
+
+    def find(name: str) -> Path:
+        base = os.environ.get("SEGTRIAL_DATA") or Path(__file__).parents[1].parent / "shared" / "data"
+        folder = Path(base) / name
+        if not folder.is_dir():
+            pytest.skip(f"real data {name!r} is not at hand (set SEGTRIAL_DATA)")
+        return folder
+
+    return find

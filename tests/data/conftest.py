@@ -1,6 +1,5 @@
 """Small folders of pictures, written as a test describes them."""
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -34,17 +33,3 @@ def make(tmp_path: Path) -> Make:
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def real() -> Callable[[str], Path]:
-    """`real("camvid")` -> the folder of that real set; the test is skipped where it is not at hand."""
-
-    def find(name: str) -> Path:
-        base = os.environ.get("SEGTRIAL_DATA") or Path(__file__).parents[2].parent / "shared" / "data"
-        folder = Path(base) / name
-        if not folder.is_dir():
-            pytest.skip(f"real data {name!r} is not at hand (set SEGTRIAL_DATA)")
-        return folder
-
-    return find
