@@ -19,7 +19,7 @@ FLOORS = (
     },
     {"scores", "recipe", "tasks"},
     {"modelfile", "prediction"},
-    {"evaluation"},
+    {"evaluation", "pretrained"},
     {"training", "explain", "export", "inspection", "serving"},
     {"tuning", "fitdoctor"},
     {"comparison"},

@@ -5,7 +5,7 @@ rate as `initial_lr`, so that a loop sets `lr = initial_lr * learning_rate_facto
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,12 @@ def build(
     weight_decay: Number | None = None,
     momentum: Number | None = None,
     precision: torch.dtype = torch.bfloat16,
+    factors: Mapping[nn.Parameter, float] | None = None,
 ) -> torch.optim.Optimizer:
     """The optimizer `name` for every parameter of `model` that learns; None takes the value of DEFAULTS.
 
-    `precision` is the type that muon multiplies matrices in; the others never ask. Raises UnknownName.
+    `precision` is the type that muon multiplies matrices in; the others never ask. A parameter in `factors` has its
+    rate multiplied by what stands there. Raises UnknownName.
 
     sgd: with Nesterov's momentum where there is any (Sutskever et al. 2013). adam: Kingma and Ba 2015. adamw:
     Loshchilov and Hutter 2019. rmsprop: Hinton's lecture 6e, 2012. muon: see `Muon`.
@@ -68,9 +70,11 @@ def build(
     decay = float(default.weight_decay if weight_decay is None else weight_decay)
     beta = float(default.momentum if momentum is None else momentum)
     if name == "muon":
-        optimizer = _muon(model, rate, decay, beta, precision)
+        groups = _by_factor(_muon_groups(model, rate, decay), rate, factors or {})
+        optimizer = Muon(groups, rate, beta, precision)
     else:
-        optimizer = _CONSTRUCTORS[name](_decayed_apart(_learning(model.parameters()), decay), rate, beta)
+        groups = _by_factor(_decayed_apart(_learning(model.parameters()), decay), rate, factors or {})
+        optimizer = _CONSTRUCTORS[name](groups, rate, beta)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
@@ -202,13 +206,12 @@ def hidden_weights(model: nn.Module) -> list[Tensor]:
     return list(dict.fromkeys(weight for weight in inner if weight.requires_grad))  # shared weights once
 
 
-def _muon(model: nn.Module, lr: float, decay: float, momentum: float, precision: torch.dtype) -> Muon:
+def _muon_groups(model: nn.Module, lr: float, decay: float) -> list[dict[str, Any]]:
     hidden = hidden_weights(model)
     taken = {id(weight) for weight in hidden}
     rest = [parameter for parameter in _learning(model.parameters()) if id(parameter) not in taken]
     groups = [{"params": hidden, "weight_decay": decay, "orthogonal": True}] if hidden else []
-    groups += [{**group, "lr": lr * REST_LR} for group in _decayed_apart(rest, decay * REST_DECAY)]
-    return Muon(groups, lr, momentum, precision)
+    return groups + [{**group, "lr": lr * REST_LR} for group in _decayed_apart(rest, decay * REST_DECAY)]
 
 
 def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
@@ -222,6 +225,19 @@ def _decayed_apart(parameters: Sequence[nn.Parameter], decay: float) -> list[dic
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _by_factor(
+    groups: Sequence[dict[str, Any]], lr: float, factors: Mapping[nn.Parameter, float]
+) -> list[dict[str, Any]]:
+    """Each group cut into one per factor, in the order in which the factors come up."""
+    cut = []
+    for group in groups:
+        parts: dict[float, list[nn.Parameter]] = {}
+        for parameter in group["params"]:
+            parts.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+        cut += [{**group, "params": params, "lr": group.get("lr", lr) * factor} for factor, params in parts.items()]
+    return cut
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {

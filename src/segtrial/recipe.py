@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from segtrial.errors import RecipeError, nearest
 from segtrial.files import sha256
@@ -20,6 +20,8 @@ DEFAULT_MINUTES = 10.0
 BUDGETS = ("epochs", "steps", "minutes")
 UNHASHED = ("data", "workers", "checkpoint_seconds", "progress_steps")
 """Fields that do not decide the result. `data` is a place; what lies there is named by the manifest hash."""
+LATER = ("encoder",)
+"""Parts that came after the first runs: at their defaults they are not hashed, so that those runs keep their names."""
 
 
 class _Part(BaseModel):
@@ -51,6 +53,34 @@ class Phase(_Part):
     def _check(self) -> "Phase":
         if not 0 < self.scale[0] <= self.scale[1] <= 16:
             raise ValueError(f"scale {list(self.scale)} must rise and lie in (0, 16]")
+        return self
+
+
+class Encoder(_Part):
+    """What the network's encoder starts from, and how it learns; for networks that have one."""
+
+    weights: str = "none"
+    """none, imagenet, a safetensors file named as torchvision or timm names, or a run or model file of yours."""
+    freeze: Literal["none", "all"] | int = "none"
+    """What of it stays bitwise as it is, running statistics too: none, all, or its first n stages."""
+    thaw_epoch: float | None = Field(default=None, ge=0)
+    """Epoch from which what is frozen learns too; none: never."""
+    lr_factor: float = Field(default=1.0, gt=0)
+    """Its learning rate relative to that of the rest."""
+    lr_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each stage nearer to the image has its rate multiplied by this once more; the last one has lr_factor."""
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _is_a_part(cls, value: Any) -> Any:
+        if value not in ("none", "all") and (type(value) is not int or value < 1):
+            raise ValueError("give none, all, or a number of stages from 1")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> "Encoder":
+        if self.thaw_epoch is not None and self.freeze == "none":
+            raise ValueError("thaw_epoch is given and nothing is frozen; set encoder.freeze too")
         return self
 
 
@@ -136,6 +166,7 @@ class Recipe(_Part):
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    encoder: Encoder = Encoder()
     clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm; None leaves gradients alone."""
     accumulate: int = Field(default=1, ge=1)
@@ -174,12 +205,17 @@ class Recipe(_Part):
             raise ValueError(f"the shares of phases add up to {sum(p.share for p in self.phases):g}, not 1")
         if self.keep == "ema" and self.ema == 0:
             raise ValueError("keep=ema needs ema > 0; use keep=last")
+        if self.start and self.encoder.weights != "none":
+            raise ValueError("start (--from) and encoder.weights are given together; keep one")
         return self
 
     @property
     def hash(self) -> str:
         """64 hexadecimal digits that name everything that decides the run, apart from the data."""
         fields = self.model_dump(mode="json", exclude=set(UNHASHED))
+        for name in LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del fields[name]
         return sha256(json.dumps(fields, sort_keys=True).encode())
 
     def to_yaml(self) -> str:
@@ -302,6 +338,7 @@ def _fields_at(path: tuple[int | str, ...]) -> list[str]:
         "phases": Phase,
         "augment": Augment,
         "loss": Loss,
+        "encoder": Encoder,
         "optimizer": Optimizer,
         "schedule": Schedule,
     }

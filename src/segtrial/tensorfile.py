@@ -110,13 +110,7 @@ def bytes_to_tensors(
     header = _check_header(data[: 8 + LONGEST_HEADER], len(data), place)
     if _digest_of(data, header.digest) != header.digest:
         raise ModelFileError(place, "the checksum does not match: damaged or edited", "Copy or make it anew")
-    try:
-        tensors = safetensors.torch.load(data)
-    except Exception as error:  # whatever a parser makes of bytes that we thought good
-        raise ModelFileError(place, f"safetensors cannot read it ({error})", "Copy or make it anew") from error
-    if finite:
-        _require_finite(tensors, place)
-    return tensors, header.info
+    return _parsed(data, place, finite), header.info
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -134,6 +128,33 @@ def read_header(path: Path) -> FileHeader:
     """The checked header of a file, without its tensors. Raises ModelFileError if it is not sound."""
     _require_file(path)
     return _check_header(_read(path, 8 + LONGEST_HEADER), path.stat().st_size, path)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether Segtrial wrote a safetensors file. Raises ModelFileError if its table of tensors is not sound."""
+    _require_file(path)
+    return _ours(_check_table(_read(path, 8 + LONGEST_HEADER), path.stat().st_size, path)[1])
+
+
+def load_foreign(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The finite tensors of another program's safetensors file, and the SHA-256 of its bytes.
+
+    Checked like a file of ours, except that there is no checksum to compare with. Raises ModelFileError.
+    """
+    _require_file(path)
+    data = _read(path, None)
+    _check_table(data[: 8 + LONGEST_HEADER], len(data), path)
+    return _parsed(data, path, finite=True), hashlib.sha256(data).hexdigest()
+
+
+def _parsed(data: bytes, place: str | Path, finite: bool) -> dict[str, Tensor]:
+    try:
+        tensors = safetensors.torch.load(data)
+    except Exception as error:  # whatever a parser makes of bytes that we thought good
+        raise ModelFileError(place, f"safetensors cannot read it ({error})", "Copy or make it anew") from error
+    if finite:
+        _require_finite(tensors, place)
+    return tensors
 
 
 def _tensor_bytes(tensor: Tensor) -> bytes:
@@ -167,7 +188,13 @@ def _read(path: Path, most: int | None) -> bytes:
 
 
 def _check_header(head: bytes, size: int, place: str | Path) -> FileHeader:
-    """Check everything that a header claims against the file's `size`, before anything is allocated by it."""
+    """Check everything that a header of ours claims against the file's `size`."""
+    entries, metadata, start = _check_table(head, size, place)
+    return FileHeader(entries, *_metadata(metadata, place), start)
+
+
+def _check_table(head: bytes, size: int, place: str | Path) -> tuple[dict[str, Entry], Any, int]:
+    """Tensors, metadata and start of the data, checked against `size` before anything is allocated by them."""
     length = _header_length(head, size, place)
     table = _parse(head[8 : 8 + length], place)
     metadata = table.pop("__metadata__", {})
@@ -182,7 +209,7 @@ def _check_header(head: bytes, size: int, place: str | Path) -> FileHeader:
     if 8 + length + end != size:
         what = "cut short" if size < 8 + length + end else "followed by other bytes"
         raise _broken(place, f"{what} ({size} bytes, the header speaks of {8 + length + end})")
-    return FileHeader(entries, *_metadata(metadata, place), start=8 + length)
+    return entries, metadata, 8 + length
 
 
 def _header_length(head: bytes, size: int, place: str | Path) -> int:
@@ -245,12 +272,16 @@ def _whole_numbers(values: Any) -> bool:
 
 
 def _metadata(metadata: Any, place: str | Path) -> tuple[dict[str, Any], str]:
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("segtrial"), str):
+    if not _ours(metadata):
         raise ModelFileError(place, "a safetensors file of another program", "Give one that Segtrial wrote")
     digest = metadata.get("sha256")
     if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise _broken(place, "no checksum")
     return _parse(metadata["segtrial"].encode(errors="replace"), place), digest
+
+
+def _ours(metadata: Any) -> bool:
+    return isinstance(metadata, dict) and isinstance(metadata.get("segtrial"), str)
 
 
 def _require_finite(tensors: Mapping[str, Tensor], place: str | Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from segtrial import cli, ranks
 from segtrial.errors import RunError
 from segtrial.recipe import Recipe
-from segtrial.training.loop import images_until, require_finite
+from segtrial.training.loop import require_finite
 from segtrial.training.plan import PlannedPhase
 from tests.training.killing import train_words
 from tests.training.small import learner_on_toytown
@@ -63,4 +63,4 @@ def test_images_are_counted_over_phases():
     learner, _ = learner_on_toytown(Recipe(model="compact:width=8", steps=5), batch=2, size=(32, 32))
     phases = [PlannedPhase(steps=steps, batch=batch, size=(64, 64), scale=(1, 1)) for steps, batch in ((2, 5), (3, 1))]
     plan = learner.plan.model_copy(update={"phases": phases})
-    assert [images_until(step, plan) for step in range(6)] == [0, 5, 10, 11, 12, 13]
+    assert [plan.images_until(step) for step in range(6)] == [0, 5, 10, 11, 12, 13]

@@ -103,10 +103,10 @@ def test_the_rate_follows_the_schedule():
 
 def test_thinned_targets_take_each_pixel_of_a_cell_in_turn():
     targets = torch.arange(24, dtype=torch.uint8).view(1, 4, 6)
-    places = [thinned(targets, 2, number) for number in range(4)]
-    assert {place.shape for place in places} == {(1, 2, 3)}
-    assert sorted(torch.cat([place.flatten() for place in places]).tolist()) == list(range(24))
-    assert torch.equal(thinned(targets, 1, 7), targets)
+    for strides, shape in (((2, 2), (1, 2, 3)), ((4, 6), (1, 1, 1)), ((1, 1), (1, 4, 6))):
+        places = [thinned(targets, strides, number) for number in range(strides[0] * strides[1])]
+        assert {place.shape for place in places} == {shape}
+        assert sorted(torch.cat([place.flatten() for place in places]).tolist()) == list(range(24))
 
 
 def test_scores_at_a_stride_cost_what_the_targets_there_cost():

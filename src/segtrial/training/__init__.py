@@ -16,12 +16,13 @@ from segtrial.data.cache import Store, open_store
 from segtrial.errors import RecipeError, RunError
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest, listening
+from segtrial.training import fine_tuning, first_weights
 from segtrial.training.finish import finish
 from segtrial.training.folder import RunFolder, opened
 from segtrial.training.learner import Learner
 from segtrial.training.loop import run_steps
 from segtrial.training.plan import Plan
-from segtrial.training.planning import check_parts, first_weights, make_plan, manifest
+from segtrial.training.planning import check_parts, make_plan, manifest
 from segtrial.training.watch import Silent, Watch
 
 __all__ = ["Silent", "Watch", "train"]
@@ -49,10 +50,11 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     found = Plan.model_validate(tree) if (tree := _shared_plan(folder, recipe, device)) else None
     _require_ranks(recipe, found, device)
     torch.set_num_threads(found.threads if found else recipe.threads or hardware.threads())
+    fine_tuning.check(recipe)
     dataset = open_dataset(recipe.data, SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0))
     check_parts(dataset)
     if found is None:
-        for note in (first_weights(recipe), *dataset.notes):
+        for note in (first_weights.origin(recipe), *dataset.notes):
             watch.note(note)
     stores = {part: _store(dataset, part, watch, stop) for part in ("train", "val")}
     plan = found or make_plan(recipe, dataset, stores, device, watch, stop)

@@ -18,7 +18,7 @@ from segtrial.scores import image_miou, summary
 from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.loop import counted, images_until
+from segtrial.training.loop import counted
 from segtrial.training.plan import Plan
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
@@ -47,7 +47,7 @@ def finish(
     if folder is None:
         return
     scores = {"loss": result.mean_loss(), **summary(result.counts)}  # of the weights that are kept
-    epoch = round(images_until(learner.steps_done, learner.plan) / max(1, learner.plan.parts["train"]), 4)
+    epoch = round(learner.plan.epoch(learner.steps_done), 4)
     folder.log({"step": learner.steps_done, "epoch": epoch, "split": "val", **scores})
     modelfile.save(folder.model, network, _header(learner, val))
     failpoint("finish.after_model")

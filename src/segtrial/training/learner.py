@@ -6,6 +6,7 @@ Scores that a network makes at a stride are compared with the targets at that st
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -22,18 +23,26 @@ from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
 from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
+from segtrial.training.fine_tuning import Frozen, frozen_modules, rate_factors, thaws
 from segtrial.training.plan import Plan
 
 
 class Learner:
-    """A network, its optimizer and its running mean on one device; every rank has one."""
+    """A network, its optimizer and its running mean on one device; every rank has one.
 
-    def __init__(self, recipe: Recipe, plan: Plan, device: torch.device):
+    `network`, where it is given, is trained as it is instead of the recipe's with its first weights.
+    """
+
+    def __init__(self, recipe: Recipe, plan: Plan, device: torch.device, network: Whole | None = None):
         self.recipe, self.plan, self.device = recipe, plan, device
-        self.network = new_network(recipe, plan).to(device).to(memory_format=torch.channels_last)
+        network = new_network(recipe, plan) if network is None else network
+        self.network = network.to(device).to(memory_format=torch.channels_last)
         if recipe.sync_batchnorm and device.type == "cuda" and ranks.world() > 1:
             nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         self.shadow = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._frozen = Frozen(self.network, frozen_modules(recipe, self.network.core))
+        if recipe.encoder.thaw_epoch is None:
+            self._frozen.hold()  # what is thawed later must be known to the optimizer, and is held after it is made
         wish = recipe.optimizer
         self.optimizer = optimizers.build(
             wish.name,
@@ -42,15 +51,16 @@ class Learner:
             weight_decay=wish.weight_decay,
             momentum=wish.momentum,
             precision=getattr(torch, plan.precision),
+            factors=rate_factors(recipe, self.network.core),
         )
+        self._frozen.hold()
         self.class_weights = torch.tensor(plan.class_weights, device=device)
         self.steps_done = 0
-        outputs = _AllOutputs(self.network)
-        self._forward = DistributedDataParallel(outputs) if ranks.world() > 1 else outputs
+        self._forward = self._over_ranks()
 
     def step(self, batch: Batch) -> Float[Tensor, ""]:
         """Learn from this rank's part of one batch; returns the loss of the whole batch, before the update."""
-        self.network.train()
+        self._set_modes()
         seed_network(self.recipe.seed, self.steps_done, ranks.rank())
         self._set_learning_rate()
         images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
@@ -86,6 +96,19 @@ class Learner:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    def _set_modes(self) -> None:
+        """What learns in train mode, what is frozen in eval mode; what is thawed at this step learns from it on."""
+        self.network.train()
+        if self._frozen.names and thaws(self.recipe, self.plan, self.steps_done):
+            self._frozen = self._frozen.thawed()
+            del self._forward  # DistributedDataParallel sums the gradients of what learnt when it was made
+            self._forward = self._over_ranks()
+        self._frozen.hold()
+
+    def _over_ranks(self) -> nn.Module:
+        outputs = _AllOutputs(self.network)
+        return DistributedDataParallel(outputs) if ranks.world() > 1 else outputs
+
     def _gradients(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
         weight = ranks.sum_over_ranks(losses.pixel_weight(targets, self.class_weights)).clamp(min=1e-12)
         total = torch.zeros((), device=self.device)
@@ -102,12 +125,13 @@ class Learner:
         wish = self.recipe.loss
         total = torch.zeros((), device=self.device)
         for index, scores in enumerate(outputs):
-            stride = self.network.padded_size(*targets.shape[-2:])[1] // scores.shape[-1]
-            seen = thinned(targets, stride, key_of(self.recipe.seed, "grid", self.steps_done))
+            padded = self.network.padded_size(*targets.shape[-2:])
+            strides = padded[0] // scores.shape[-2], padded[1] // scores.shape[-1]
+            seen = thinned(targets, strides, key_of(self.recipe.seed, "grid", self.steps_done))
             seen = seen[:, : scores.shape[-2], : scores.shape[-1]]
             scores = scores[..., : seen.shape[-2], : seen.shape[-1]]  # without what the wrapper padded
             cost = losses.cross_entropy(scores, seen, weights=self.class_weights, label_smoothing=wish.label_smoothing)
-            total = total + cost * stride**2 * (wish.auxiliary if index else 1.0)
+            total = total + cost * math.prod(strides) * (wish.auxiliary if index else 1.0)
         return total
 
     def _pieces(self, count: int) -> Iterator[tuple[slice, AbstractContextManager]]:
@@ -132,7 +156,7 @@ class Learner:
         if self.recipe.ema == 0:
             return
         decay = min(self.recipe.ema, (1 + self.steps_done) / (10 + self.steps_done))  # a short run has a short memory
-        means, values = _floating(self.shadow), _floating(self.network)
+        means, values = (_floating(network, self._frozen.names) for network in (self.shadow, self.network))
         torch._foreach_lerp_(means, values, 1 - decay)
 
 
@@ -144,8 +168,9 @@ def new_network(recipe: Recipe, plan: Plan) -> Whole:
     return Whole(core, torch.tensor(plan.mean), torch.tensor(plan.std))
 
 
-def _floating(network: nn.Module) -> list[Tensor]:
-    return [value for value in network.state_dict().values() if value.is_floating_point()]
+def _floating(network: nn.Module, without: frozenset[str]) -> list[Tensor]:
+    tensors = network.state_dict()
+    return [value for name, value in tensors.items() if value.is_floating_point() and name not in without]
 
 
 class _AllOutputs(nn.Module):
@@ -159,10 +184,11 @@ class _AllOutputs(nn.Module):
         return self.network.forward_all(images)
 
 
-def thinned(targets: UInt8[Tensor, "b h w"], stride: int, number: int) -> UInt8[Tensor, "b H W"]:
-    """Every `stride`-th pixel each way, from one of the stride x stride places to start; `number` chooses which.
+def thinned(targets: UInt8[Tensor, "b h w"], strides: tuple[int, int], number: int) -> UInt8[Tensor, "b H W"]:
+    """Every `strides[0]`-th row and `strides[1]`-th column, from one of the places to start; `number` chooses which.
 
     Scores made at a stride stand for all the pixels of their cell; over the steps each of these takes its turn.
     """
-    row, column = divmod(number % stride**2, stride)
-    return targets[:, row::stride, column::stride]
+    rows, columns = strides
+    row, column = divmod(number % (rows * columns), columns)
+    return targets[:, row::rows, column::columns]

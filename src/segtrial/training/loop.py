@@ -20,10 +20,10 @@ from segtrial.evaluation import Counts, evaluate
 from segtrial.scores import summary
 from segtrial.signals import StopRequest
 from segtrial.training import state
+from segtrial.training.first_weights import take_over
 from segtrial.training.folder import RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.plan import Plan
-from segtrial.training.planning import make_batches, started_from
+from segtrial.training.planning import make_batches
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
 
@@ -113,15 +113,6 @@ def require_finite(loss: float | None, learner: Learner) -> None:
         raise RunError(learner.recipe.model, f"the loss is {loss} at step {learner.steps_done}", fix)
 
 
-def images_until(step: int, plan: Plan) -> int:
-    """Images that the first `step` steps of a plan learn from."""
-    images = 0
-    for phase in plan.phases:
-        taken = min(step, phase.steps)
-        images, step = images + taken * phase.batch, step - taken
-    return images
-
-
 def _continue(learner: Learner, folder: RunFolder | None, watch: Watch) -> tuple[Progress, dict[str, Tensor]]:
     progress, best = Progress(), {}
     if folder:
@@ -130,32 +121,11 @@ def _continue(learner: Learner, folder: RunFolder | None, watch: Watch) -> tuple
         folder.log_timing({"event": "start", "step": learner.steps_done})
     if ranks.world() > 1:
         progress, best = state.share(learner, progress, best)
-    if learner.plan.start and not learner.steps_done:
-        watch.note(take_over(learner))
+    if not learner.steps_done and (taken := take_over(learner)):
+        watch.note(taken)
     if learner.steps_done:
         watch.note(f"Continues after step {learner.steps_done} of {learner.plan.steps}.")
     return progress, best
-
-
-def take_over(learner: Learner) -> str:
-    """Copy the weights of the model that the run starts from, where name and shape agree; says how many did.
-
-    Another class list leaves the scoring layers as they were drawn; encoder and decoder are taken over. Raises
-    RunError if the file is not the one that the plan was made with, or if less than half of it fits.
-    """
-    given = started_from(learner.recipe)
-    place = learner.recipe.start or "start"
-    if given.digest != learner.plan.start:
-        raise RunError(place, "another model than when this run began", "Restore it, or train into a new --out")
-    wanted, found = learner.network.core.state_dict(), given.network.core.state_dict()
-    taken = {name: value for name, value in found.items() if name in wanted and wanted[name].shape == value.shape}
-    if len(taken) < len(found) / 2:  # a bias or two always fit by chance
-        given_name = given.header.architecture
-        found_words = f"a {given_name}, of whose {len(found)} tensors {len(taken)} fit {learner.recipe.model}"
-        raise RunError(place, found_words, f"Train a {given_name}, with the options it was made with")
-    for network in (learner.network, learner.shadow):
-        network.core.load_state_dict(taken, strict=False)
-    return f"Took over {len(taken)} of {len(wanted)} tensors from {place}."
 
 
 def _asked(stop: StopRequest, device: torch.device) -> int:
@@ -169,11 +139,9 @@ class _Journal:
     """What a run writes and says along the way; only rank 0 has a folder."""
 
     def __init__(self, learner: Learner, folder: RunFolder | None, watch: Watch):
-        self.learner, self.folder, self.watch = learner, folder, watch
-        self.total, self.samples = learner.plan.steps, max(1, learner.plan.parts["train"])
+        self.learner, self.plan, self.folder, self.watch = learner, learner.plan, folder, watch
         self.started, self.first_step = time.monotonic(), learner.steps_done
         self.saved, self.saving_seconds = self.started, 0.0
-        self.images = self._images_until(learner.steps_done)
         self.score: float | None = None
 
     def step(self, loss: float) -> None:
@@ -182,9 +150,15 @@ class _Journal:
         require_finite(loss, self.learner)
         seconds = max(1e-9, time.monotonic() - self.started)
         per_step = seconds / (done - self.first_step)
-        images = (self._images_until(done) - self._images_until(self.first_step)) / seconds
-        left = per_step * (self.total - done)
-        record = {"step": done, "steps": self.total, "loss": loss, "images_per_second": images, "seconds_left": left}
+        images = self._images_since_start() / seconds
+        left = per_step * (self.plan.steps - done)
+        record = {
+            "step": done,
+            "steps": self.plan.steps,
+            "loss": loss,
+            "images_per_second": images,
+            "seconds_left": left,
+        }
         self.watch.step(record | {"miou_dataset": self.score})
 
     def train_line(self, progress: Progress, scores: Mapping[str, float | None]) -> None:
@@ -198,8 +172,7 @@ class _Journal:
         if self.folder:
             self.folder.log(record)
             seconds = round(time.monotonic() - self.started, 3)
-            images = self._images_until(self.learner.steps_done) - self._images_until(self.first_step)
-            speed = round(images / max(1e-9, seconds), 2)
+            speed = round(self._images_since_start() / max(1e-9, seconds), 2)
             self.folder.log_timing({"step": record["step"], "seconds": seconds, "images_per_second": speed})
 
     def val_line(self, scores: Mapping[str, Any]) -> None:
@@ -230,7 +203,7 @@ class _Journal:
 
     def _record(self, split: str) -> dict[str, Any]:
         done = self.learner.steps_done
-        return {"step": done, "epoch": round(self._images_until(done) / self.samples, 4), "split": split}
+        return {"step": done, "epoch": round(self.plan.epoch(done), 4), "split": split}
 
-    def _images_until(self, step: int) -> int:
-        return images_until(step, self.learner.plan)
+    def _images_since_start(self) -> int:
+        return self.plan.images_until(self.learner.steps_done) - self.plan.images_until(self.first_step)

@@ -32,6 +32,8 @@ class Plan(BaseModel):
     recipe_hash: str
     manifest: str
     start: str | None
+    encoder_weights: str | None = None
+    """Digest of the file that the encoder's first weights come from; a plan of earlier runs has none."""
     steps: int
     evaluate_at: tuple[int, ...]
     phases: tuple[PlannedPhase, ...]
@@ -58,6 +60,18 @@ class Plan(BaseModel):
     def batch_phases(self) -> tuple[Phase, ...]:
         """The phases in the form that `Batches` takes."""
         return tuple(Phase(p.steps, p.batch, p.size, p.scale) for p in self.phases)
+
+    def images_until(self, step: int) -> int:
+        """Images that the first `step` steps learn from."""
+        images = 0
+        for phase in self.phases:
+            taken = min(step, phase.steps)
+            images, step = images + taken * phase.batch, step - taken
+        return images
+
+    def epoch(self, step: int) -> float:
+        """The passes over the training images that the first `step` steps make."""
+        return self.images_until(step) / max(1, self.parts["train"])
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for JSON."""

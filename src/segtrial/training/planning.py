@@ -3,13 +3,12 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from segtrial import hardware, modelfile, models, ranks
+from segtrial import hardware, models, ranks
 from segtrial.class_weights import class_weights
 from segtrial.data.augment import Augmentation
 from segtrial.data.batches import Batches
@@ -21,6 +20,8 @@ from segtrial.randomness import generator
 from segtrial.recipe import Recipe
 from segtrial.shapes import IGNORE
 from segtrial.signals import StopRequest
+from segtrial.training.fine_tuning import empty_core
+from segtrial.training.first_weights import encoder_weights, origin, started_from
 from segtrial.training.learner import Learner
 from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.watch import Watch
@@ -45,12 +46,14 @@ def make_plan(
     train = stores["train"]
     seen = image_statistics(train, len(dataset.classes))
     model = model_summary(recipe.model, len(dataset.classes), train.channels)
+    encoder = encoder_weights(recipe, train.channels)
     plan = Plan(
         schema=1,
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=recipe.hash,
         manifest=manifest(stores),
         start=started_from(recipe).digest if recipe.start else None,
+        encoder_weights=encoder.digest if encoder else None,
         steps=0,
         evaluate_at=(),
         phases=phase_shapes(recipe, train.sizes),
@@ -62,13 +65,13 @@ def make_plan(
         model=model,
         classes=dataset.classes.to_json(),
         in_channels=train.channels,
-        mean=seen.mean,
-        std=seen.std,
+        mean=encoder.mean if encoder else seen.mean,  # weights from outside expect the images they were made with
+        std=encoder.std if encoder else seen.std,
         class_pixels=seen.pixels,
         class_weights=tuple(class_weights(recipe.loss.class_weights, seen.pixels, seen.around).tolist()),
         layout=dataset.layout,
         parts={name: len(items) for name, items in dataset.parts.items()},
-        notes=(first_weights(recipe), *dataset.notes),
+        notes=(origin(recipe), *([encoder.note] if encoder else []), *dataset.notes),
     )
     seconds = None
     if recipe.minutes is not None:
@@ -85,7 +88,7 @@ def measured_seconds(
 ) -> tuple[float, ...]:
     """Seconds of one step in each phase, by a learner that is then thrown away."""
     trial = plan.model_copy(update={"steps": 10**9})  # the learning rate stays near 0: nothing can diverge
-    learner, seconds = Learner(recipe, trial, device), []
+    learner, seconds = Learner(_whole_learns(recipe), trial, device), []
     for index, phase in enumerate(trial.phases):
         watch.bar(index, len(trial.phases), "timing a few steps")
         phases = [phase.model_copy(update={"steps": 100})]
@@ -98,6 +101,14 @@ def measured_seconds(
 
         seconds.append(median_seconds(step, device))
     return tuple(seconds)
+
+
+def _whole_learns(recipe: Recipe) -> Recipe:
+    """The recipe without what is frozen for a while only: steps are timed as they are once it is thawed."""
+    if recipe.encoder.thaw_epoch is None:
+        return recipe
+    encoder = recipe.encoder.model_copy(update={"freeze": "none", "thaw_epoch": None})
+    return recipe.model_copy(update={"encoder": encoder})
 
 
 def make_batches(recipe: Recipe, plan: Plan, train: Store, device: torch.device) -> Batches:
@@ -198,20 +209,6 @@ def evaluation_steps(steps: int, evaluations: int) -> tuple[int, ...]:
     return tuple(sorted(marks - {0, steps}))
 
 
-def first_weights(recipe: Recipe) -> str:
-    """Where the weights of a new run come from, in words."""
-    rest = f"drawn from seed {recipe.seed}"
-    if recipe.start:
-        return f"Weights start from {recipe.start} where names and shapes agree; the rest is {rest}."
-    return f"Weights start from none: all are {rest}. `--from MODEL` starts from a model of yours."
-
-
-def started_from(recipe: Recipe) -> modelfile.Loaded:
-    """The model that a run starts from. Raises ModelFileError for anything but a model file or a finished run."""
-    path = Path(recipe.start or "")
-    return modelfile.load(path / "model.safetensors" if path.is_dir() else path)
-
-
 def check_parts(dataset: Dataset) -> None:
     """Raise SplitError unless there is something to train on and something to validate with."""
     for part in ("train", "val"):
@@ -238,8 +235,7 @@ def median_seconds(step: Callable[[], Any], device: torch.device, warm: int = 2,
 def model_summary(spec: str, classes: int, channels: int) -> dict[str, Any]:
     """Name, full options and parameter count of a `--model` word."""
     name, options = models.parse(spec)
-    with torch.device("meta"):
-        core = models.build(name, classes, channels, **options)
+    core = empty_core(spec, classes, channels)
     full = {key: option.default for key, option in models.options(name).items()} | options
     return {
         "name": name,
