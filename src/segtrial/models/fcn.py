@@ -126,15 +126,12 @@ def build(
 ) -> nn.Module:
     """`padding` is a VGG's alone, and published unless chosen.
 
-    Raises RecipeError for `padding` with another encoder, and for an encoder without a map at one of the strides.
+    Raises RecipeError for `padding` with another encoder.
     """
     if padding and encoder not in VGGS:
         found = f"padding={padding} with encoder={encoder}, but only a VGG has the layer fc6 that is padded for"
         raise RecipeError("model fcn", found, "Drop padding, or choose a VGG as encoder")
     network = make_encoder(encoder, in_channels)
-    lacking = [2**level for level in (5, 4, 3) if 2**level >= stride and not network.channels[level]]
-    if lacking:
-        raise RecipeError("model fcn", f"encoder={encoder} has no map at stride {lacking[0]}", "Choose another encoder")
     published = encoder in VGGS and padding != "same"
     if published:
         _round_up(network)
