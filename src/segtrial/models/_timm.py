@@ -7,7 +7,7 @@ Importing this file imports timm, which takes seconds. Parameter names are timm'
 
 import difflib
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import timm
@@ -82,9 +82,9 @@ class TimmPyramid(TimmEncoder):
             raise RecipeError(f"encoder {TIMM}{name}", found, fix)
         last = {stride: index for index, stride in enumerate(strides)}
         levels = [level for level in range(6) if 2**level in last]
-        indices = [last[2**level] for level in levels]
+        indices = tuple(last[2**level] for level in levels)
         arguments = {} if output_stride == 32 else {"output_stride": output_stride}
-        wanted = [min(2**level, output_stride) for level in levels]
+        wanted = tuple(min(2**level, output_stride) for level in levels)
         widths = _widths(name, in_channels, indices, wanted, norm=False, **arguments)
         super().__init__(name, in_channels, indices, norm=False, **arguments)
         self.levels = levels
@@ -111,7 +111,7 @@ class TimmViT(TimmEncoder):
             raise RecipeError(
                 f"encoder {TIMM}{name}", found, f"Choose another, or another model (fpn:encoder=...{name})"
             )
-        indices = range(len(strides) - layers, len(strides))
+        indices = tuple(range(len(strides) - layers, len(strides)))
         widths = _widths(name, in_channels, indices, strides[-layers:], norm=True)
         super().__init__(name, in_channels, indices, norm=True)
         self.output_stride = strides[0]
@@ -122,19 +122,21 @@ class TimmViT(TimmEncoder):
         return *none, torch.cat(self.maps(image), dim=1)
 
 
-def _strides(name: str) -> list[int]:
+@cache
+def _strides(name: str) -> tuple[int, ...]:
     """Of the maps that timm knows of in this network, from the image inwards."""
     known = [*timm.list_models(), *timm.list_models(include_tags=True)]
     if name not in known:
         near = _listed(difflib.get_close_matches(name, known)) or "whatever timm.list_models() lists"
         raise RecipeError(f"encoder {TIMM}{name}", "timm has no network of this name", f"Nearest: {near}")
     with torch.device("meta"):  # shapes only
-        return [int(info["reduction"]) for info in _infos(_created(name))]
+        return tuple(int(info["reduction"]) for info in _infos(_created(name)))
 
 
+@cache
 def _widths(
-    name: str, in_channels: int, indices: Sequence[int], strides: Sequence[int], norm: bool, **arguments: Any
-) -> list[int]:
+    name: str, in_channels: int, indices: tuple[int, ...], strides: tuple[int, ...], norm: bool, **arguments: int
+) -> tuple[int, ...]:
     """Channels of the maps at `indices`, once it is certain that they have these `strides` on images of any size."""
     height, width = 2 * max(strides), 3 * max(strides)
     place = f"encoder {TIMM}{name}"
@@ -150,7 +152,7 @@ def _widths(
     if [tuple(each.shape[-2:]) for each in maps] != [(height // stride, width // stride) for stride in strides]:
         found = f"its maps are not at strides {_listed(strides)}, but {_listed(height / m.shape[-2] for m in maps)}"
         raise RecipeError(place, found, fix)
-    return [each.shape[1] for each in maps]
+    return tuple(each.shape[1] for each in maps)
 
 
 def _pruned(name: str, indices: Sequence[int], norm: bool, **arguments: Any) -> nn.Module:
