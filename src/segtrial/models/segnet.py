@@ -7,9 +7,9 @@ As in the released networks: `variant=full` is the 13 convolutions of VGG-16 and
 normalised and rectified except the last, whose output is the scores. `variant=basic` is SegNet-Basic: four 7x7
 convolutions to 64 channels, normalised, rectified and pooled, and four in the decoder, normalised but not rectified,
 then 1x1 scores. Maps of odd size are pooled to the next larger half, so no padding is ever needed. Differs from the
-released networks: scores go out, not their softmax; images are normalised by their means and deviations instead of each
-pixel by its neighbouring channels (LRN); normalisation shifts start at 0, not .001; `batchnorm=false` leaves out
-normalisation. Differs from the paper: it has no biases in SegNet-Basic, the release has.
+released networks: scores go out, not their softmax; images are normalised by their mean and deviation, which the full
+release does not and SegNet-Basic's does otherwise (LRN); shifts of batch normalisation start at 0, not .001;
+`batchnorm=false` leaves it out. Differs from the paper: it has no biases in SegNet-Basic, the release has.
 
 Putting back is done by enlarging and masking, not by torch's MaxUnpool2d, which no GPU does deterministically.
 """
