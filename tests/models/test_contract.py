@@ -13,6 +13,7 @@ from torch import nn
 from segtrial import models
 from segtrial.errors import RecipeError
 from segtrial.models._blocks import ZeroScaleNorm
+from segtrial.models._encoder import RESNETS
 from segtrial.models._init import initialise
 from segtrial.models._mit import DropPath
 from segtrial.models._whole import Whole
@@ -20,41 +21,73 @@ from segtrial.models._whole import Whole
 CLASSES = 5
 
 
-def specs(*, slow: bool = False) -> list:
-    """Every architecture at its defaults, and with each closed choice made differently; `slow` marks all of these.
+SLOW = pytest.mark.slow
 
-    Other encoders than the default are always slow: they are tested as encoders (test_encoder.py), and an architecture
-    sees nothing of them but their maps.
-    """
+
+def light(name: str) -> str:
+    """An architecture with a small encoder, where its default is a larger ResNet: fast tests take this one."""
+    encoder = models.options(name).get("encoder")
+    return f"{name}:encoder=resnet18" if encoder and encoder.default in RESNETS else name
+
+
+def names() -> list:
+    """Every architecture with a small encoder; and, slowly, at its defaults."""
+    lights = [light(name) for name in models.names()]
+    return [*lights, *(pytest.param(name, marks=SLOW) for name in models.names() if name not in lights)]
+
+
+def choices(name: str) -> list[str]:
+    """An architecture with each closed choice made differently, one at a time."""
     found = []
-    for name in models.names():
-        found.append(pytest.param(name))
-        for key, option in models.options(name).items():
-            choices = option.choices or ((True, False) if option.type is bool else ())
-            variants = [_with_its_encoder(f"{name}:{key}={c}") for c in choices if c != option.default]
-            found += [pytest.param(v, marks=pytest.mark.slow if slow or "encoder=" in v else ()) for v in variants]
+    for key, option in models.options(name).items():
+        values = option.choices or ((True, False) if option.type is bool else ())
+        found += [_with_an_encoder(name, {key: value}) for value in values if value != option.default]
     return found
 
 
-def _with_its_encoder(spec: str) -> str:
-    """`spec`, with the first encoder that its option fits where that does not fit the default encoder."""
-    name, options = models.parse(spec)
+def _with_an_encoder(name: str, chosen: dict) -> str:
+    """A spec of what is chosen and, unless that is the encoder, of the first encoder that goes with it."""
+    _, small = models.parse(light(name))
     encoder = models.options(name).get("encoder")
-    for more in ({}, *({"encoder": choice} for choice in (encoder.choices if encoder else ()))):
+    for more in (small, *({"encoder": choice} for choice in (encoder.choices if encoder else ()))):
         with suppress(RecipeError), torch.device("meta"):
-            models.build(name, CLASSES, **{**options, **more})
-            return spec + "".join(f",{key}={value}" for key, value in more.items())
-    return spec
+            models.build(name, CLASSES, **{**more, **chosen})
+            return f"{name}:" + ",".join(f"{key}={value}" for key, value in {**more, **chosen}.items())
+    raise AssertionError(f"{name} cannot be built with {chosen}")
 
 
-EVERY_MODEL = pytest.mark.parametrize("name", models.names())
+def specs() -> list:
+    """`names`, and every closed choice; encoders slowly: they have tests of their own (test_encoder.py), and an
+    architecture sees nothing of them but their maps."""
+    every = [choice for name in models.names() for choice in choices(name)]
+    fresh = [choice for choice in dict.fromkeys(every) if choice not in [light(name) for name in models.names()]]
+    return [*names(), *(pytest.param(spec, marks=SLOW if _only_an_encoder(spec) else ()) for spec in fresh)]
+
+
+def _only_an_encoder(spec: str) -> bool:
+    return spec.partition(":")[2].startswith("encoder=") and "," not in spec
+
+
+def slowly(params: list) -> list:
+    """`names` as they are, all else slow."""
+    fast = [light(name) for name in models.names()]
+    return [
+        param if param in fast else pytest.param(*getattr(param, "values", [param]), marks=SLOW) for param in params
+    ]
+
+
+EVERY_MODEL = pytest.mark.parametrize("spec", names())
 EVERY_CHOICE = pytest.mark.parametrize("spec", specs())
-EVERY_CHOICE_SLOWLY = pytest.mark.parametrize("spec", specs(slow=True))
+EVERY_CHOICE_SLOWLY = pytest.mark.parametrize("spec", slowly(specs()))
+
+
+def core_of(spec: str, classes: int = CLASSES, channels: int = 3) -> nn.Module:
+    name, options = models.parse(spec)
+    return models.build(name, classes, channels, **options)
 
 
 def made(spec: str, channels: int = 3, seed: int = 0) -> Whole:
-    name, options = models.parse(spec)
-    core = models.build(name, CLASSES, channels, **options)
+    core = core_of(spec, CLASSES, channels)
     initialise(core, seed)
     return Whole(core, torch.full((channels,), 0.4), torch.full((channels,), 0.25))
 
@@ -76,8 +109,8 @@ def some_images(*shape: int, seed: int = 0) -> torch.Tensor:
 @example(height=1, width=129)
 @given(height=st.integers(1, 257), width=st.integers(1, 129))
 @torch.no_grad()
-def test_scores_have_the_size_of_the_image(name, height, width):
-    scores = ready(name)(some_images(1, 3, height, width))
+def test_scores_have_the_size_of_the_image(spec, height, width):
+    scores = ready(spec)(some_images(1, 3, height, width))
     assert scores.shape == (1, CLASSES, height, width)
     assert scores.isfinite().all()
 
@@ -126,11 +159,11 @@ def test_save_and_load_keeps_every_bit(spec):
 
 @EVERY_MODEL
 @torch.no_grad()
-def test_any_number_of_channels_and_classes(name):
+def test_any_number_of_channels_and_classes(spec):
     for channels in (1, 3, 4):
         for classes in (1, 2, 21):
             with torch.device("meta"):  # shapes only
-                core = models.build(name, classes, channels)
+                core = core_of(spec, classes, channels)
                 height, width = (-(-size // core.multiple) * core.multiple for size in (64, 96))
                 scores, *_ = core(torch.empty(2, channels, height, width))
             stride = height // scores.shape[2]
@@ -140,8 +173,8 @@ def test_any_number_of_channels_and_classes(name):
 @EVERY_MODEL
 @pytest.mark.parametrize("channels", [1, 4])
 @torch.no_grad()
-def test_every_channel_is_seen(name, channels):
-    network = made(name, channels).eval()
+def test_every_channel_is_seen(spec, channels):
+    network = made(spec, channels).eval()
     images = some_images(1, channels, 32, 32)
     before = network(images)
     for channel in range(channels):
@@ -192,12 +225,11 @@ def test_exports_to_torch_export(spec):
 
 
 @EVERY_MODEL
-def test_says_what_a_training_step_keeps_in_memory(name):
-    costs = models.describe(name, (64, 64))["costs"]
-    print(
-        f"{name}: {costs['bytes_per_image'] / 1e6:.1f} MB an image of 64x64, {costs['bytes_of_weights'] / 1e6:.0f} MB"
-    )
+def test_says_what_a_training_step_keeps_in_memory(spec):
+    costs = models.describe(spec, (64, 64))["costs"]
+    megabytes = [costs[key] / 1e6 for key in ("bytes_per_image", "bytes_of_weights")]
+    print(f"{spec}: {megabytes[0]:.1f} MB an image of 64x64, and {megabytes[1]:.0f} MB")
     with torch.device("meta"):
-        network = models.build(name, 11)
+        network = core_of(spec, classes=11)
     assert costs["bytes_of_weights"] == 20 * sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert costs["bytes_per_image"] > 4 * 3 * 64 * 64
