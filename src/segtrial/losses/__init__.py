@@ -1,0 +1,87 @@
+"""(scores, target) -> a loss: lower is better, ignored pixels weigh nothing.
+
+A loss comes as a sum over its units and, apart from it, the weight that divides it, which the target alone decides.
+So micro-batches and ranks add up to exactly the loss of the whole batch, however unevenly IGNORE is spread: add the
+sums, add the weights, divide once. The units are pixels, or images where an image's overlap is one number. Losses
+are added with factors by dividing each by its own weight:  sum_i  factor_i total_i / weight_i.
+
+All take raw logits and compute in float32 at least, also under bfloat16 autocast. None waits for a GPU.
+"""
+
+from collections.abc import Mapping
+
+from segtrial.losses._units import Loss, counted_images
+from segtrial.losses.binary import (
+    bce_with_logits,
+    binary_dice,
+    binary_focal,
+    binary_jaccard,
+    binary_tversky,
+    pair_weight,
+)
+from segtrial.losses.borders import border_weight, boundary
+from segtrial.losses.colors import l1, l2, smooth_l1, value_weight
+from segtrial.losses.lovasz import binary_lovasz, lovasz
+from segtrial.losses.overlap import dice, jaccard, tversky
+from segtrial.losses.pixelwise import cross_entropy, focal, hard_pixel_weight, mean_cross_entropy, ohem, pixel_weight
+
+LOSSES: Mapping[str, Mapping[str, Loss]] = {
+    "classes": {
+        "cross_entropy": Loss(cross_entropy, pixel_weight),
+        "focal": Loss(focal, pixel_weight),
+        "ohem": Loss(ohem, hard_pixel_weight),
+        "boundary": Loss(boundary, border_weight),
+        "dice": Loss(dice, counted_images),
+        "jaccard": Loss(jaccard, counted_images),
+        "tversky": Loss(tversky, counted_images),
+        "lovasz": Loss(lovasz, counted_images),
+    },
+    "binary": {
+        "bce_with_logits": Loss(bce_with_logits, pair_weight),
+        "focal": Loss(binary_focal, pair_weight),
+        "dice": Loss(binary_dice, counted_images),
+        "jaccard": Loss(binary_jaccard, counted_images),
+        "tversky": Loss(binary_tversky, counted_images),
+        "lovasz": Loss(binary_lovasz, counted_images),
+    },
+    "colors": {
+        "l1": Loss(l1, value_weight),
+        "l2": Loss(l2, value_weight),
+        "smooth_l1": Loss(smooth_l1, value_weight),
+    },
+}
+"""By what the target holds, then by name. Scores are `b k h w` throughout, and so are targets but the first:
+
+    classes   b h w    uint8: one class per pixel, or IGNORE
+    binary    b k h w  uint8: 0, 1 or IGNORE for each label; one label is the binary task
+    colors    b c h w  float: numbers, NaN where nothing counts
+"""
+
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "bce_with_logits",
+    "binary_dice",
+    "binary_focal",
+    "binary_jaccard",
+    "binary_lovasz",
+    "binary_tversky",
+    "border_weight",
+    "boundary",
+    "counted_images",
+    "cross_entropy",
+    "dice",
+    "focal",
+    "hard_pixel_weight",
+    "jaccard",
+    "l1",
+    "l2",
+    "lovasz",
+    "mean_cross_entropy",
+    "ohem",
+    "pair_weight",
+    "pixel_weight",
+    "smooth_l1",
+    "tversky",
+    "value_weight",
+]

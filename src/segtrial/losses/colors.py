@@ -1,0 +1,60 @@
+"""(numbers, target numbers) -> a sum over values: how far colours are from the truth; NaN in the target is ignored.
+
+A value is one channel of one pixel. `weights`: one factor per channel; the mean has their sum below the line
+(`value_weight`). To predict colours as classes, quantise them and use cross_entropy on the bins.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from segtrial.losses._units import exact
+
+
+def l1(
+    logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], *, weights: Float[Tensor, " c"] | None = None
+) -> Float[Tensor, ""]:
+    """sum  w |y - t|, in units of the target; `value_weight` divides it."""
+    return (_weight_of_values(target, weights).to(exact(logits)) * _apart(logits, target).abs()).sum()
+
+
+def l2(
+    logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], *, weights: Float[Tensor, " c"] | None = None
+) -> Float[Tensor, ""]:
+    """sum  w (y - t)^2, in squared units of the target; `value_weight` divides it."""
+    return (_weight_of_values(target, weights).to(exact(logits)) * _apart(logits, target).square()).sum()
+
+
+def smooth_l1(
+    logits: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    *,
+    weights: Float[Tensor, " c"] | None = None,
+    beta: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Quadratic up to a distance of `beta` > 0, in units of the target, and straight from there.
+
+        sum  w d^2 / (2 beta)  if d < beta, else  w (d - beta/2)        d = |y - t|
+
+    `value_weight` divides it. Girshick, Fast R-CNN, ICCV 2015, equation 3 (beta 1).
+    """
+    apart = _apart(logits, target)
+    costs = F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none", beta=beta)
+    return (_weight_of_values(target, weights).to(costs) * costs).sum()
+
+
+def value_weight(target: Float[Tensor, "b c h w"], weights: Float[Tensor, " c"] | None = None) -> Float[Tensor, ""]:
+    """What divides the sum: the number of values that count, or the sum of their channels' weights."""
+    return _weight_of_values(target, weights).sum()
+
+
+def _apart(logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """y - t; 0, also in the gradient, where the target is NaN."""
+    counted = ~target.isnan()
+    return (exact(logits) - target.where(counted, 0)).where(counted, 0)
+
+
+def _weight_of_values(target: Float[Tensor, "b c h w"], weights: Float[Tensor, " c"] | None) -> Tensor:
+    counted = (~target.isnan()).to(exact(target))
+    return counted if weights is None else counted * weights.to(counted).view(-1, 1, 1)
