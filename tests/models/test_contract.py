@@ -36,13 +36,21 @@ def names() -> list:
     return [*lights, *(pytest.param(name, marks=SLOW) for name in models.names() if name not in lights)]
 
 
-def choices(name: str) -> list[str]:
-    """An architecture with each closed choice made differently, one at a time."""
-    found = []
+def choices(name: str) -> list:
+    """An architecture with each closed choice made differently, one at a time.
+
+    The first other choice of an option is tested fast, the rest slowly. Encoders are all slow: they have tests of their
+    own (test_encoder.py), and an architecture sees nothing of them but their maps. So are choices that need a larger
+    encoder than the small one.
+    """
+    found = {}
     for key, option in models.options(name).items():
         values = option.choices or ((True, False) if option.type is bool else ())
-        found += [_with_an_encoder(name, {key: value}) for value in values if value != option.default]
-    return found
+        for number, value in enumerate(value for value in values if value != option.default):
+            spec = _with_an_encoder(name, {key: value})
+            slow = number or key == "encoder" or not spec.startswith(light(name))
+            found.setdefault(spec, pytest.param(spec, marks=SLOW if slow else ()))
+    return [param for spec, param in found.items() if spec != light(name)]
 
 
 def _with_an_encoder(name: str, chosen: dict) -> str:
@@ -57,15 +65,8 @@ def _with_an_encoder(name: str, chosen: dict) -> str:
 
 
 def specs() -> list:
-    """`names`, and every closed choice; encoders slowly: they have tests of their own (test_encoder.py), and an
-    architecture sees nothing of them but their maps."""
-    every = [choice for name in models.names() for choice in choices(name)]
-    fresh = [choice for choice in dict.fromkeys(every) if choice not in [light(name) for name in models.names()]]
-    return [*names(), *(pytest.param(spec, marks=SLOW if _only_an_encoder(spec) else ()) for spec in fresh)]
-
-
-def _only_an_encoder(spec: str) -> bool:
-    return spec.partition(":")[2].startswith("encoder=") and "," not in spec
+    """`names`, and every closed choice of every architecture."""
+    return [*names(), *(choice for name in models.names() for choice in choices(name))]
 
 
 def slowly(params: list) -> list:
