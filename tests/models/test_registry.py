@@ -186,5 +186,5 @@ def test_text_after_a_prefix_is_an_option():
     assert models.parse("unet:encoder=timm/resnet10t")[1] == {"encoder": "timm/resnet10t"}
     with pytest.raises(RecipeError, match="timm/NAME"):
         models.parse("unet:encoder=timm/")
-    with pytest.raises(RecipeError, match="Did you mean .resnet"):
+    with pytest.raises(RecipeError, match=r"Did you mean .resnet"):
         models.parse("unet:encoder=resnet35")

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segtrial.models._blocks import ScoreConv, auxiliary_head, conv_relu, resize
+from segtrial.models._blocks import PooledNorm, ScoreConv, auxiliary_head, conv_relu, resize
 from segtrial.models._encoder import Encoder, EncoderName, make_encoder
 from segtrial.models.pspnet import PARTS, part_means
 
@@ -54,7 +54,10 @@ class PyramidPooling(nn.Module):
 
     def __init__(self, in_channels: int, width: int):
         super().__init__()
-        self.levels = nn.ModuleList(conv_relu(in_channels, width, kernel=1, bias=False) for _ in PARTS)
+        self.levels = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(in_channels, width, 1, bias=False), PooledNorm(width), nn.ReLU(inplace=True))
+            for _ in PARTS
+        )
         self.merge = conv_relu(in_channels + len(PARTS) * width, width, bias=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
