@@ -1,143 +1,196 @@
-"""Losses against torch's own, numbers worked out by hand, and what must stay true."""
+"""What every loss promises. A new one in the table LOSSES is tested here without being named."""
 
-import math
+from itertools import pairwise
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from segtrial.losses import cross_entropy, mean_cross_entropy, pixel_weight
-from segtrial.shapes import IGNORE
+from segtrial.errors import UnknownName
+from segtrial.losses import LOSSES, Loss
+from tests.loss_cases import Case, case, right_scores
 
-
-def case(seed: int, b: int = 3, k: int = 5, ignored: float = 0.3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits in float64, a target with IGNORE, and positive class weights."""
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(b, k, 4, 6, generator=generator, dtype=torch.float64)
-    target = torch.randint(k, (b, 4, 6), generator=generator, dtype=torch.uint8)
-    target[torch.rand(target.shape, generator=generator) < ignored] = IGNORE
-    return logits, target, torch.rand(k, generator=generator, dtype=torch.float64) + 0.1
-
-
-@settings(deadline=None, max_examples=100)
-@given(
-    seed=st.integers(0, 2**32),
-    weighted=st.booleans(),
-    label_smoothing=st.floats(0, 1),
-    ignored=st.sampled_from([0, 0.5]),
+EVERY = [(kind, name) for kind, losses in LOSSES.items() for name in losses]
+EVERY_LOSS = pytest.mark.parametrize(("kind", "name"), EVERY)
+EVERY_OPTION = pytest.mark.parametrize(
+    ("kind", "name", "option"), [(*which, option) for which in EVERY for option in LOSSES[which[0]][which[1]].options]
 )
-def test_the_mean_is_that_of_torch(seed, weighted, label_smoothing, ignored):
-    logits, target, weights = case(seed, ignored=ignored)
-    weights = weights if weighted else None
-    ours = mean_cross_entropy(logits, target, weights=weights, label_smoothing=label_smoothing)
-    theirs = F.cross_entropy(logits, target.long(), weights, ignore_index=IGNORE, label_smoothing=label_smoothing)
-    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)  # the normaliser is float32
+WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
+SEEDS = st.integers(0, 2**32)
 
 
-def test_by_hand():
-    # q = (3/4, 1/4) at both pixels; truths 0 and 1; weights 1 and 2: (log 4/3 + 2 log 4) / 3
-    logits = torch.tensor([3.0, 1.0]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)
-    target = torch.tensor([[[0, 1]]], dtype=torch.uint8)
-    weights = torch.tensor([1.0, 2.0])
-    assert cross_entropy(logits, target).item() == pytest.approx(math.log(4 / 3) + math.log(4))
-    assert pixel_weight(target, weights).item() == 3
-    expected = (math.log(4 / 3) + 2 * math.log(4)) / 3
-    assert mean_cross_entropy(logits, target, weights=weights).item() == pytest.approx(expected)
+def mean_of(loss: Loss, one: Case, weighted: bool) -> Tensor:
+    return loss.mean(one.logits, one.target, one.weights if weighted else None)
 
 
-def test_label_smoothing_by_hand():
-    # s = 0.2 over two classes: target (0.9, 0.1) against q = (3/4, 1/4)
-    logits = torch.tensor([3.0, 1.0]).log().view(1, 2, 1, 1)
-    target = torch.zeros(1, 1, 1, dtype=torch.uint8)
-    expected = 0.9 * math.log(4 / 3) + 0.1 * math.log(4)
-    assert cross_entropy(logits, target, label_smoothing=0.2).item() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_gradients_are_those_of_the_formula(weighted, label_smoothing):
-    logits, target, weights = case(0, b=2, k=3)
-    weights = weights if weighted else None
+@EVERY_LOSS
+@WEIGHTED
+def test_gradients_are_those_of_the_formula(kind, name, weighted):
+    one = case(kind, 0, b=2, k=3)
     torch.autograd.gradcheck(
-        lambda x: mean_cross_entropy(x, target, weights=weights, label_smoothing=label_smoothing),
-        logits.requires_grad_(),
+        lambda x: mean_of(LOSSES[kind][name], one._replace(logits=x), weighted), one.logits.requires_grad_()
     )
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_ignored_pixels_change_nothing_and_get_no_gradient(weighted, label_smoothing):
-    logits, target, weights = case(1)
-    weights = weights if weighted else None
-    ignored = (target == IGNORE).unsqueeze(1).expand_as(logits)
-    other = logits.where(~ignored, -7 * logits).requires_grad_()
-    loss = mean_cross_entropy(other, target, weights=weights, label_smoothing=label_smoothing)
-    assert loss == mean_cross_entropy(logits, target, weights=weights, label_smoothing=label_smoothing)
-    (gradient,) = torch.autograd.grad(loss, other)
-    assert not gradient[ignored].any()
-    assert gradient[~ignored].all()
+@EVERY_LOSS
+@settings(deadline=None, max_examples=8)
+@given(seed=SEEDS, weighted=st.booleans())
+def test_pieces_and_ranks_add_up_to_the_whole_batch(kind, name, seed, weighted):
+    loss, one = LOSSES[kind][name], case(kind, seed, b=6)
+    ignore = case(kind, seed, b=6, ignored=1.1).target
+    one.target[0] = ignore[0]  # unevenly spread: the mean of the parts' means would be wrong
+    one.target[3:5, ..., :3, :] = ignore[3:5, ..., :3, :]
+    weights = one.weights if weighted else None
+    one.logits.requires_grad_()
+    (whole,) = torch.autograd.grad(mean_of(loss, one, weighted), one.logits)
+    weight = loss.weight(one.target, weights)
+    parts = [slice(0, 1), slice(1, 3), slice(3, 6)]
+    totals = [loss.total(one.logits[part], one.target[part], weights=weights) for part in parts]
+    (summed,) = torch.autograd.grad(sum(total / weight for total in totals), one.logits)
+    torch.testing.assert_close(summed, whole, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(sum(loss.weight(one.target[part], weights) for part in parts), weight)
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_all_ignored_costs_nothing(weighted, label_smoothing):
-    logits, target, weights = case(2, ignored=1.1)
-    logits = logits.float().requires_grad_()
-    loss = mean_cross_entropy(
-        logits, target, weights=weights.float() if weighted else None, label_smoothing=label_smoothing
-    )
-    (gradient,) = torch.autograd.grad(loss, logits)
+@EVERY_LOSS
+@WEIGHTED
+def test_ignored_places_change_nothing_and_get_no_gradient(kind, name, weighted):
+    one = case(kind, 1)
+    other = one._replace(logits=one.logits.where(~one.ignored, -7 * one.logits).requires_grad_())
+    loss = mean_of(LOSSES[kind][name], other, weighted)
+    assert loss == mean_of(LOSSES[kind][name], one, weighted)
+    (gradient,) = torch.autograd.grad(loss, other.logits)
+    assert not gradient[one.ignored].any()
+    assert gradient[~one.ignored].any()
+
+
+@EVERY_LOSS
+@WEIGHTED
+def test_nothing_that_counts_costs_nothing(kind, name, weighted):
+    one = case(kind, 2, ignored=1.1)
+    loss = mean_of(LOSSES[kind][name], one._replace(logits=one.logits.requires_grad_()), weighted)
+    (gradient,) = torch.autograd.grad(loss, one.logits)
     assert loss == 0
     assert not gradient.any()
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_micro_batches_add_up_to_the_whole_batch(weighted):
-    logits, target, weights = case(3, b=6)
-    target[0] = IGNORE  # unevenly spread: the mean of the parts' means would be wrong
-    weights = weights if weighted else None
-    logits.requires_grad_()
-    (whole,) = torch.autograd.grad(mean_cross_entropy(logits, target, weights=weights), logits)
-    weight = pixel_weight(target, weights)
-    parts = [slice(0, 1), slice(1, 3), slice(3, 6)]
-    sums = [cross_entropy(logits[part], target[part], weights=weights) for part in parts]
-    (summed,) = torch.autograd.grad(sum(value / weight for value in sums), logits)
-    torch.testing.assert_close(summed, whole, rtol=1e-6, atol=1e-12)
-    torch.testing.assert_close(sum(pixel_weight(target[part], weights) for part in parts), weight)
-
-
+@EVERY_LOSS
+@WEIGHTED
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("size", [1.0, 1e4])
-def test_half_precision_logits_cost_what_float32_says(dtype, size):
-    logits, target, _ = case(4)
-    half = (size * logits).to(dtype).requires_grad_()
+def test_half_precision_logits_cost_what_float32_says(kind, name, weighted, dtype, size):
+    one = case(kind, 3)
+    target = one.target.to(torch.float32) if kind == "colors" else one.target
+    half = (size * one.logits).clamp(-size, size).to(dtype).requires_grad_()
+    weights = one.weights.float() if weighted else None
     with torch.autocast("cpu", torch.bfloat16):
-        loss = mean_cross_entropy(half, target)
+        loss = LOSSES[kind][name].mean(half, target, weights)
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, mean_cross_entropy(half.detach().float(), target), rtol=0, atol=0)
+    torch.testing.assert_close(loss, LOSSES[kind][name].mean(half.detach().float(), target, weights), rtol=0, atol=0)
+    assert loss.isfinite()
     (gradient,) = torch.autograd.grad(loss, half)
+    assert gradient.isfinite().all()
+    assert loss >= 0
+
+
+@EVERY_LOSS
+def test_a_sure_answer_costs_nothing_if_right_and_stays_finite_if_wrong(kind, name):
+    one = case(kind, 4, ignored=0.2)
+    right = right_scores(kind, one.target, 5, size=1e4).bfloat16() if kind != "colors" else one.target.nan_to_num()
+    assert LOSSES[kind][name].mean(right, one.target) == 0
+    wrong = (right.roll(1, dims=1) if kind == "classes" else -right).requires_grad_()
+    loss = LOSSES[kind][name].mean(wrong, one.target)
+    (gradient,) = torch.autograd.grad(loss, wrong)
+    assert loss.isfinite()
+    assert loss > 0.5
     assert gradient.isfinite().all()
 
 
-def test_the_layout_of_the_logits_changes_nothing():
-    logits, target, _ = case(5)
-    turned = logits.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(cross_entropy(turned, target), cross_entropy(logits, target))
+@EVERY_LOSS
+@settings(deadline=None, max_examples=8)
+@given(seed=SEEDS)
+def test_the_nearer_the_truth_the_lower(kind, name, seed):
+    one = case(kind, seed, ignored=0)
+    right = right_scores(kind, one.target, 5, size=8.0)
+    steps = [LOSSES[kind][name].mean(one.logits.lerp(right, way), one.target).item() for way in (0, 0.25, 0.5, 1)]
+    assert all(before > after - 1e-9 for before, after in pairwise(steps))
+    assert steps[0] > steps[-1] >= 0
 
 
-@settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 2**32), constant=st.floats(-50, 50), factor=st.floats(0.01, 100))
-def test_shifting_logits_or_scaling_weights_leaves_the_mean(seed, constant, factor):
-    logits, target, weights = case(seed)
-    mean = mean_cross_entropy(logits, target, weights=weights)
-    torch.testing.assert_close(mean_cross_entropy(logits + constant, target, weights=weights), mean)
-    torch.testing.assert_close(mean_cross_entropy(logits, target, weights=weights * factor), mean, rtol=1e-6, atol=1e-9)
+@EVERY_LOSS
+@settings(deadline=None, max_examples=8)
+@given(seed=SEEDS)
+def test_the_order_of_classes_labels_channels_images_and_pixels_means_nothing(kind, name, seed):
+    loss, one = LOSSES[kind][name], case(kind, seed)
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(seed))
+    if kind == "classes":
+        named = torch.full((256,), 255, dtype=torch.uint8)
+        named[order] = torch.arange(5, dtype=torch.uint8)
+        target = named[one.target.long()]
+    else:
+        target = one.target[:, order]
+    expected = mean_of(loss, one, True)
+    torch.testing.assert_close(loss.mean(one.logits[:, order], target, one.weights[order]), expected, rtol=1e-6, atol=0)
+    turned = one._replace(logits=one.logits.flip(0, 2).mT, target=one.target.flip(0, -2).mT)
+    torch.testing.assert_close(mean_of(loss, turned, True), expected, rtol=1e-6, atol=0)
 
 
-def test_raising_the_right_logit_lowers_the_loss():
-    logits, target, _ = case(6, ignored=0)
-    right = F.one_hot(target.long(), 5).movedim(-1, 1)
-    steps = [mean_cross_entropy(logits + rise * right, target).item() for rise in (0, 1, 2, 4, 8)]
-    assert steps == sorted(steps, reverse=True)
+@EVERY_LOSS
+def test_the_layout_of_the_logits_changes_nothing(kind, name):
+    one = case(kind, 5)
+    turned = one._replace(logits=one.logits.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(mean_of(LOSSES[kind][name], turned, True), mean_of(LOSSES[kind][name], one, True))
+
+
+@EVERY_LOSS
+def test_equal_weights_are_no_weights(kind, name):
+    one = case(kind, 6)
+    ones = one._replace(weights=torch.ones_like(one.weights))
+    torch.testing.assert_close(mean_of(LOSSES[kind][name], ones, True), mean_of(LOSSES[kind][name], one, False))
+
+
+@EVERY_LOSS
+def test_weights_matter_and_their_scale_does_not(kind, name):
+    """But for the pixel losses of labels: there a weight is what having the label counts against not having it."""
+    loss, one = LOSSES[kind][name], case(kind, 7)
+    tripled = one._replace(weights=3 * one.weights)
+    weighted = mean_of(loss, one, True)
+    assert abs(weighted - mean_of(loss, one, False)) > 1e-4
+    against = kind == "binary" and name in ("bce_with_logits", "focal")
+    assert torch.isclose(mean_of(loss, tripled, True), weighted, rtol=1e-6) != against
+
+
+@EVERY_LOSS
+def test_one_number_for_all_classes_of_a_pixel_changes_nothing(kind, name):
+    one = case(kind, 8)
+    shifted = one._replace(logits=one.logits + 3 * one.logits[:, :1])
+    same = torch.isclose(mean_of(LOSSES[kind][name], shifted, True), mean_of(LOSSES[kind][name], one, True))
+    assert same == (kind == "classes")
+
+
+@EVERY_LOSS
+def test_nothing_waits_for_the_device(kind, name):
+    """Tensors without content: whatever looks at a number, or has a size that numbers decide, is refused."""
+    with FakeTensorMode() as fake:
+        one = Case(*(fake.from_tensor(tensor) for tensor in case(kind, 9)))
+        loss = mean_of(LOSSES[kind][name], one._replace(logits=one.logits.requires_grad_()), True)
+        (gradient,) = torch.autograd.grad(loss, one.logits)
+        assert gradient.shape == one.logits.shape
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
+
+
+@EVERY_OPTION
+def test_every_option_changes_the_loss(kind, name, option):
+    loss, one = LOSSES[kind][name], case(kind, 10)
+    changed = loss.using(**{option: loss.options[option] / 2 + 0.1})
+    assert changed.options == {**loss.options, option: loss.options[option] / 2 + 0.1}
+    assert abs(mean_of(changed, one, True) - mean_of(loss, one, True)) > 1e-6
+
+
+@EVERY_LOSS
+def test_an_unknown_option_is_refused(kind, name):
+    with pytest.raises(UnknownName, match="option of the loss"):
+        LOSSES[kind][name].using(temperature=2.0)
