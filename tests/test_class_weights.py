@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segtrial.class_weights import NAMES, class_weights
+from segtrial.class_weights import NAMES, class_weights, effective_number
 from segtrial.errors import UnknownName
 
 EVERY_WEIGHTING = pytest.mark.parametrize("name", NAMES)
@@ -34,6 +34,42 @@ def test_median_frequency_is_that_of_the_paper_but_for_one_factor():
 def test_median_frequency_gives_every_class_the_same_sum_where_every_image_shows_all():
     pixels = (70, 20, 10)
     np.testing.assert_allclose(class_weights("median_frequency", pixels) * pixels, 100 / 3)
+
+
+def test_inverse_by_hand():
+    # 1/f of 4, 1, 5 of 10 is 10/4, 10, 10/5; each class then weighs 10 in all, the average of 10 pixels 30/10
+    np.testing.assert_allclose(class_weights("inverse", (4, 1, 5)), np.array([10 / 4, 10, 10 / 5]) / 3)
+
+
+def test_enet_is_that_of_the_paper_but_for_one_factor():
+    pixels = np.array([900, 90, 10])
+    ratio = class_weights("enet", pixels.tolist()) * np.log(1.02 + pixels / 1000)
+    np.testing.assert_allclose(ratio, ratio[0])
+
+
+def test_enet_lies_between_the_bounds_that_the_paper_names():
+    common, rare = class_weights("enet", (10**12, 1))
+    assert rare / common == pytest.approx(50.5 / 1.42, rel=0.01)
+
+
+@pytest.mark.parametrize("beta", [0.9, 0.99, 0.9999])
+def test_effective_number_is_that_of_the_paper_but_for_one_factor(beta):
+    pixels = np.array([5000, 400, 20, 1])
+    effective = np.array([sum(beta**seen for seen in range(count)) for count in pixels])  # their equation 2
+    ratio = effective_number(pixels.tolist(), beta) * effective
+    np.testing.assert_allclose(ratio, ratio[0])
+
+
+def test_effective_number_goes_from_no_weighting_to_inverse():
+    pixels = (5000, 400, 0, 1)
+    assert effective_number(pixels, 0.0).tolist() == [1, 1, 1, 1]
+    np.testing.assert_allclose(effective_number(pixels, 1 - 1e-9), class_weights("inverse", pixels), rtol=1e-4)
+
+
+def test_effective_number_without_beta_takes_the_mean_count_for_all_there_is():
+    # N = 4000/2: beta = 1 - 1/2000
+    np.testing.assert_allclose(effective_number((3900, 0, 100)), effective_number((3900, 0, 100), 0.9995))
+    np.testing.assert_allclose(effective_number((3900, 100)), effective_number((390_000, 10_000)), rtol=1e-3)
 
 
 @EVERY_WEIGHTING
