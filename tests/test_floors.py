@@ -12,10 +12,11 @@ from segtrial import errors
 PACKAGE = Path(__file__).parents[1] / "src" / "segtrial"
 
 FLOORS = (
-    {"shapes", "errors", "classes", "randomness", "files"},
+    {"shapes", "errors", "classes", "randomness", "files", "colors"},
     {  # rooms that never see each other
         *("data", "models", "losses", "class_weights", "counts", "optimizers", "statistics"),
         *("drawing", "hardware", "tensorfile", "ranks", "signals"),
+        *("image_scores", "calibration", "boundaries"),
     },
     {"scores", "recipe", "tasks"},
     {"modelfile", "prediction"},
