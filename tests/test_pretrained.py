@@ -174,7 +174,7 @@ def test_a_missing_file_is_fetched_once_and_kept_whole(tmp_path, folder, monkeyp
     assert asked == [("timm/resnet18.tv_in1k", "model.safetensors")]
     assert [path.name for path in folder.iterdir()] == ["resnet18.tv_in1k.safetensors"]
     assert same(found.tensors, resnet18)
-    assert "from ImageNet's resnet18.tv_in1k (left: fc.bias, fc.weight)." in found.note
+    assert "from timm's hub, resnet18.tv_in1k (left: fc.bias, fc.weight)." in found.note
 
 
 def test_offline_it_says_which_file_to_put_where(folder, monkeypatch):

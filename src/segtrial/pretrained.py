@@ -107,7 +107,7 @@ def read(source: str, encoder: Encoder, channels: int) -> Weights:
     found = _for_channels(found, encoder, channels)
     wanted = encoder.state_dict()
     _require_all(wanted, found, path)
-    name = f"ImageNet's {path.stem}" if source == IMAGENET else source
+    name = f"timm's hub, {path.stem}" if source == IMAGENET else source
     left = f" (left: {listing(sorted(found.left), most=4)})" if found.left else ""
     note = ". ".join([f"Took over {len(wanted)} of {len(wanted)} encoder tensors from {name}{left}", *found.remarks])
     return Weights(found.tensors, found.mean, found.std, found.digest, f"{note}.")

@@ -4,26 +4,43 @@ import sys
 
 import numpy as np
 import torch
+from torch import nn
 
 from segtrial import ranks
-from segtrial.recipe import Recipe
+from segtrial.recipe import Encoder, Optimizer, Recipe
 from tests.training.small import learner_on_toytown
+
+FROZEN_FIRST = Encoder(freeze="all", thaw_epoch=0.3)
+"""Of ten images, five a step: thawed from the second step on."""
 
 
 def main(out: str, steps: int) -> None:
-    """Train `steps` steps without batch normalisation and write what the optimizer was given."""
+    """Train `steps` steps without batch normalisation and write what the optimizer was given.
+
+    Once with a network that learns from the start, and once with one whose encoder is frozen in the first step.
+    """
     torch.set_num_threads(1)
-    recipe = Recipe(
-        model="unet:batchnorm=false", steps=steps, precision="float32", optimizer={"name": "sgd", "lr": 1e-3}
-    )
+    sgd = Optimizer(name="sgd", lr=1e-3)
+    plain = Recipe(model="unet:batchnorm=false", steps=steps, precision="float32", optimizer=sgd)
     with ranks.joined(torch.device("cpu")):
-        learner, batches = learner_on_toytown(recipe, batch=5, size=(32, 32))
-        given: list[np.ndarray] = []
-        learner.optimizer.register_step_pre_hook(
-            lambda *_: given.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()]).numpy())
-        )
-        losses = [float(learner.step(batches.batch(step, ranks.rank(), ranks.world()))) for step in range(steps)]
-        np.savez(f"{out}/{ranks.rank()}.npz", gradients=np.stack(given)[:, ::7], losses=np.array(losses))
+        whole = gradients(plain, steps)
+        thawed = gradients(plain.model_copy(update={"model": "ternausnet", "encoder": FROZEN_FIRST}), steps)
+        names = ("gradients", "losses", "thawed_gradients", "thawed_losses")
+        np.savez(f"{out}/{ranks.rank()}.npz", **dict(zip(names, (*whole, *thawed), strict=True)))
+
+
+def gradients(recipe: Recipe, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients (0 where there are none) and losses of the first steps."""
+    learner, batches = learner_on_toytown(recipe, batch=5, size=(32, 32))
+    given: list[np.ndarray] = []
+    learner.optimizer.register_step_pre_hook(lambda *_: given.append(_flat(learner.network)))
+    losses = [float(learner.step(batches.batch(step, ranks.rank(), ranks.world()))) for step in range(steps)]
+    return np.stack(given), np.array(losses)
+
+
+def _flat(network: nn.Module) -> np.ndarray:
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in network.parameters()]
+    return torch.cat([part.flatten()[::7] for part in parts]).numpy()
 
 
 if __name__ == "__main__":

@@ -36,21 +36,29 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def test_two_ranks_have_the_gradient_of_one(tmp_path, cache):
-    script = str(ROOT / "tests/training/gradient_of_rank.py")
-    gradients = {}
+@pytest.fixture(scope="module")
+def first_steps(tmp_path_factory, cache) -> dict[int, list]:
+    """What each rank wrote of the first two steps, for one rank and for two."""
+    found = {}
     for ranks in (1, 2):
-        folder = tmp_path / str(ranks)
-        folder.mkdir()
-        finished(launch(ranks, script, str(folder), "2", cache=cache))
-        files = [np.load(folder / f"{rank}.npz") for rank in range(ranks)]
-        gradients[ranks] = [file["gradients"] for file in files]
-        losses = {tuple(file["losses"]) for file in files}
-        assert len(losses) == 1  # every rank knows the loss of the whole batch
-    (alone,), (first, second) = gradients[1], gradients[2]
+        folder = tmp_path_factory.mktemp("ranks")
+        finished(launch(ranks, str(ROOT / "tests/training/gradient_of_rank.py"), str(folder), "2", cache=cache))
+        found[ranks] = [np.load(folder / f"{rank}.npz") for rank in range(ranks)]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["", "thawed_"])
+def test_two_ranks_have_the_gradient_of_one(first_steps, kind):
+    for files in first_steps.values():
+        assert (
+            len({tuple(file[f"{kind}losses"]) for file in files}) == 1
+        )  # every rank knows the loss of the whole batch
+    (alone,), (first, second) = ([file[f"{kind}gradients"] for file in files] for files in first_steps.values())
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first, alone, atol=1e-6, rtol=0)
     assert np.abs(alone).max() > 1e-2  # so that 1e-6 says something
+    silent = (alone == 0).mean(axis=1)
+    assert (silent[0] > silent[1] + 0.2) == bool(kind)  # before the thaw, the encoder has none
 
 
 @pytest.fixture(scope="module")

@@ -27,8 +27,8 @@ def _imagenet(recipe: Recipe) -> str:
     file = pretrained.hub_file(encoder)
     if file is None:
         return "there are no ImageNet weights for its encoder"
-    where = f"{file.url}; needs the internet, or that file"
-    return f"`--set encoder.weights=imagenet` takes ImageNet's for the encoder ({where})"
+    where = f"from {file.url}; needs the internet, or that file"
+    return f"`--set encoder.weights=imagenet` takes those of {file.path.stem} for the encoder ({where})"
 
 
 def started_from(recipe: Recipe) -> modelfile.Loaded:
