@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -55,9 +56,14 @@ class World:
 
 
 @pytest.fixture
-def world(tiny_data, tiny_run, tmp_path, own_cache) -> World:
+def world(tiny_data, tiny_run, tmp_path, own_cache, monkeypatch) -> World:
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_network)
     data = shutil.copytree(tiny_data, tmp_path / "data")
     return World(tmp_path, data, tmp_path / "out", tiny_run)
+
+
+def no_network(*_, **__):
+    raise ConnectionError("no network in tests")
 
 
 Fault = Callable[[World], list[str]]
@@ -340,6 +346,16 @@ def two_recipes(world):
     return ["train", "a.yaml", "--recipe", "b.yaml", "--out", str(world.out)]
 
 
+@fault(WORDS, r"encoder: compact has no encoder of its own to fine-tune\. Leave `encoder` out .* one of: classifier, ")
+def freezing_what_is_not_there(world):
+    return world.train("--set", "encoder.freeze=all")
+
+
+@fault(WORDS, r"start \(--from\) and encoder\.weights are given together; keep one")
+def two_origins_of_weights(world):
+    return world.train("--from", str(world.run), "--set", "encoder.weights=imagenet")
+
+
 @fault(WORDS, r"model 'unt': no model has this name")
 def unknown_model_to_describe(world):
     return ["models", "unt"]
@@ -467,6 +483,30 @@ def data_with_other_classes(world):
 @fault(MODELS, r"nowhere: there is no such file or folder\. Check the name")
 def no_such_picture_to_predict(world):
     return world.predict(world.here / "nowhere")
+
+
+FINE_TUNING = ("--model", "fcn:encoder=resnet18", "--set")
+
+
+@fault(MODELS, r"resnet18\.tv_in1k\.safetensors: not there, and https://\S+ cannot be fetched .* Put that file there")
+def imagenet_offline(world):
+    return world.train(*FINE_TUNING, "encoder.weights=imagenet")
+
+
+@fault(MODELS, r"absent\.safetensors: there is no such file\. Check the name")
+def encoder_weights_that_are_not_there(world):
+    return world.train(*FINE_TUNING, f"encoder.weights={world.here / 'absent.safetensors'}")
+
+
+@fault(MODELS, r"model\.pth: only \.safetensors files are read: others can run code when opened\. Give")
+def pickle_for_encoder_weights(world):
+    path = world.file("model.pth", pickle.dumps(_Touches(world.here / "executed")))
+    return world.train(*FINE_TUNING, f"encoder.weights={path}")
+
+
+@fault(MODELS, r"model\.safetensors: a compact, whose encoder is none; wanted is a ResNet\. Give a model with the same")
+def model_without_an_encoder_for_encoder_weights(world):
+    return world.train(*FINE_TUNING, f"encoder.weights={world.run}")
 
 
 # ---- what must come of it -------------------------------------------------------------------------------------------

@@ -88,6 +88,53 @@ def test_the_first_rate_is_remembered_and_is_the_default_unless_given(name, netw
 
 
 @EVERY_OPTIMIZER
+def test_factors_make_groups_of_their_own_rates_and_ones_change_nothing(name, network):
+    plain = build(name, network, weight_decay=0.5).param_groups
+    ones = build(name, network, weight_decay=0.5, factors=dict.fromkeys(network.parameters(), 1.0)).param_groups
+    assert [[id(p) for p in g["params"]] for g in plain] == [[id(p) for p in g["params"]] for g in ones]
+    assert [(g["lr"], g["weight_decay"]) for g in plain] == [(g["lr"], g["weight_decay"]) for g in ones]
+
+    factors = {network.stem.weight: 0.5, network.one.weight: 0.5, network.two.weight: 0.25, network.two.bias: 0.25}
+    cut = build(name, network, weight_decay=0.5, factors=factors).param_groups
+    was = {id(p): (g["lr"], g["weight_decay"]) for g in plain for p in g["params"]}
+    for group in cut:
+        assert group["initial_lr"] == group["lr"]
+        for parameter in group["params"]:
+            rate, decay = was[id(parameter)]
+            assert (group["lr"], group["weight_decay"]) == (rate * factors.get(parameter, 1.0), decay)
+    assert sum(len(group["params"]) for group in cut) == len(was)
+    kinds = [(group["lr"], group["weight_decay"], group.get("orthogonal")) for group in cut]
+    assert len(kinds) == len(set(kinds))  # equal ones are together
+
+
+@EVERY_OPTIMIZER
+def test_a_step_is_as_much_shorter_as_its_factor(name, network):
+    twin = copy.deepcopy(network)
+    options = {"lr": 0.5, "weight_decay": 0.0, "momentum": 0.0, "precision": torch.float32}
+    before = [p.detach().clone() for p in network.parameters()]
+    train(network, build(name, network, **options), 1)
+    train(twin, build(name, twin, **options, factors=dict.fromkeys(twin.parameters(), 0.25)), 1)
+    for old, whole, part in zip(before, network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(part - old, 0.25 * (whole - old), rtol=1e-5, atol=1e-6)
+
+
+@EVERY_OPTIMIZER
+def test_what_has_no_gradient_yet_waits_without_a_state(name, network):
+    early = network.one.weight.detach().clone()
+    thawed = [network.one.weight, network.stem.weight]
+    optimizer = build(name, network, factors={network.one.weight: 0.5})
+    for parameter in thawed:
+        parameter.requires_grad_(False)
+    train(network, optimizer, 2)
+    assert torch.equal(network.one.weight, early)
+    assert not any(optimizer.state.get(parameter) for parameter in thawed)
+    for parameter in thawed:
+        parameter.requires_grad_(True)
+    train(network, optimizer, 1, start=2)
+    assert not torch.equal(network.one.weight, early)
+
+
+@EVERY_OPTIMIZER
 def test_a_frozen_parameter_is_left_alone(name, network):
     network.one.weight.requires_grad_(False)
     before = network.one.weight.clone()

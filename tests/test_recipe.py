@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from segtrial import recipe
 from segtrial.errors import RecipeError
 from segtrial.recipe import Recipe, differences, from_tree, override, parse_yaml
+from segtrial.training.plan import Plan
 
 NOTHING = from_tree({"steps": 10})
 
@@ -58,6 +60,13 @@ def test_every_number_that_python_prints_is_read_as_that_number(number):
             {"phases": [{"share": 1.0, "batch": 1, "crop": 1.0, "scale": [2.0, 1.0]}]},
             r"scale [2.0, 1.0] must rise and lie in (0, 16]",
         ),
+        ({"start": "run", "encoder": {"weights": "imagenet"}}, "start (--from) and encoder.weights are given together"),
+        ({"encoder": {"thaw_epoch": 2.0}}, "thaw_epoch is given and nothing is frozen; set encoder.freeze too"),
+        ({"encoder": {"freeze": "most"}}, "encoder.freeze='most': give none, all, or a number of stages from 1"),
+        ({"encoder": {"freeze": 0}}, "encoder.freeze=0: give none, all"),
+        ({"encoder": {"freeze": True}}, "encoder.freeze=True: give none, all"),
+        ({"encoder": {"lr_decay": 2.0}}, "encoder.lr_decay=2.0: Input should be less than or equal to 1"),
+        ({"encoder": {"weight": "none"}}, "unknown key 'encoder.weight'. Did you mean 'weights'?"),
         ({"model": {"_target_": "os.system"}}, "model={'_target_': 'os.system'}: Input should be a valid string"),
     ],
 )
@@ -134,6 +143,17 @@ def test_the_hash_names_what_decides_a_run():
     assert set(other) <= set(names)
     hashes = {NOTHING.model_copy(update={name: value}).hash for name, value in other.items()} | {NOTHING.hash}
     assert len(hashes) == len(other) + 1
+
+
+def test_a_part_that_came_later_leaves_the_names_of_earlier_runs():
+    """Published runs keep their names, which their plans hold."""
+    plans = sorted((Path(__file__).parents[1] / "results").glob("*/*/plan.json"))
+    assert plans
+    for path in plans:
+        plan = Plan.model_validate_json(path.read_bytes())
+        assert "encoder" not in plan.recipe
+        assert from_tree(plan.recipe).hash == plan.recipe_hash or "start" not in plan.recipe  # the very first
+    assert NOTHING.model_copy(update={"encoder": recipe.Encoder(freeze="all")}).hash != NOTHING.hash
 
 
 def test_the_hash_does_not_name_what_changes_nothing():

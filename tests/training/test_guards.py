@@ -31,6 +31,18 @@ def test_a_run_continues_only_on_what_it_began_on(tmp_path, capsys):
     assert "begun on 4 x cpu, now on 1 x cpu" in capsys.readouterr().err
 
 
+def test_a_run_of_an_earlier_segtrial_is_continued(tmp_path, capsys):
+    """Its plan knows nothing of fields that came later, and its hash was another."""
+    assert cli.main(train_words(tmp_path / "run")) == 0
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    del plan["encoder_weights"], plan["recipe"]["encoder"], plan["recipe"]["start"]
+    (tmp_path / "run" / "plan.json").write_text(json.dumps(plan | {"recipe_hash": "0" * 64}))
+    assert cli.main(train_words(tmp_path / "run")) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert cli.main(train_words(tmp_path / "run", "--seed", "3")) == 2
+    assert "another recipe (seed: 0 -> 3)" in capsys.readouterr().err
+
+
 def test_a_folder_of_other_things_is_left_as_it_was(tmp_path, capsys):
     for name in ("notes.txt", ".movie.mkv.partial", ".notes.txt.99999999.partial"):
         (tmp_path / name).write_text("mine")

@@ -31,7 +31,7 @@ class Plan(BaseModel):
     recipe: dict[str, Any]
     recipe_hash: str
     manifest: str
-    start: str | None
+    start: str | None = None
     encoder_weights: str | None = None
     """Digest of the file that the encoder's first weights come from; a plan of earlier runs has none."""
     steps: int
