@@ -17,7 +17,7 @@ from segtrial import pretrained
 from segtrial.errors import ModelFileError, RecipeError
 from segtrial.models._encoder import RESNETS, VGGS, Encoder, make_encoder
 from segtrial.models._mit import MixTransformer
-from segtrial.pretrained import MEAN, STD, adapted, hub_file, read
+from segtrial.pretrained import CLASSIFIERS, MEAN, STD, adapted, hub_file, read
 
 CLASSIFIER = {"fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
 
@@ -159,6 +159,9 @@ def test_the_hub_has_torchvisions_weights_under_the_name_of_each_encoder(name):
     assert config is not None
     assert file.repository == config.hf_hub_id
     assert (tuple(config.mean), tuple(config.std)) == (MEAN, STD)
+    with torch.device("meta"):
+        theirs = timm.create_model(f"{name}.tv_in1k").state_dict()
+    assert {n for n in theirs if not n.startswith(CLASSIFIERS)} == set(empty(name).state_dict())
 
 
 def test_a_missing_file_is_fetched_once_and_kept_whole(tmp_path, folder, monkeypatch, resnet18):
