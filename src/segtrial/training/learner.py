@@ -18,11 +18,13 @@ from torch.nn.parallel import DistributedDataParallel
 from segtrial import losses, models, optimizers, ranks
 from segtrial.counts import confusion
 from segtrial.data.batches import Batch
+from segtrial.errors import DeviceError
 from segtrial.evaluation import answers
 from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
 from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
+from segtrial.training import memory
 from segtrial.training.fine_tuning import Frozen, frozen_modules, rate_factors, thaws
 from segtrial.training.plan import Plan
 
@@ -65,7 +67,12 @@ class Learner:
         self._set_learning_rate()
         images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         targets = batch.targets.to(self.device, non_blocking=True)
-        loss = self._gradients(images, targets)
+        try:
+            loss = self._gradients(images, targets)
+        except RuntimeError as error:
+            if not memory.is_exhausted(error):
+                raise
+            raise self._too_small(images, targets) from error
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -114,12 +121,29 @@ class Learner:
         total = torch.zeros((), device=self.device)
         for piece, context in self._pieces(len(images)):
             with context:
-                with self.autocast():
-                    outputs = self._forward(images[piece])
-                loss = self._summed_loss(outputs, targets[piece]) / weight
-                (loss * ranks.world()).backward()  # DistributedDataParallel averages; we want the sum
-            total += loss.detach()
+                total += self._gradient(images[piece], targets[piece], weight)
         return ranks.sum_over_ranks(total)
+
+    def _gradient(self, images: Tensor, targets: UInt8[Tensor, "b h w"], weight: Tensor) -> Float[Tensor, ""]:
+        """Add the gradient of one piece of a batch whose counted pixels weigh `weight`; returns its loss."""
+        with self.autocast():
+            outputs = self._forward(images)
+        loss = self._summed_loss(outputs, targets) / weight
+        (loss * ranks.world()).backward()  # DistributedDataParallel averages; we want the sum
+        return loss.detach()
+
+    def _too_small(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> DeviceError:
+        """What to say when a batch did not fit the memory; tries how many images do."""
+        pieces = [images[piece] for piece, _ in self._pieces(len(images))]
+        one = torch.ones((), device=self.device)
+
+        def attempt(count: int) -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._gradient(images[:count], targets[:count], one)
+
+        alone = ranks.world() == 1  # other ranks would wait for gradients of an attempt
+        fits = memory.largest_that_fits(attempt, len(pieces[0]) - 1) if alone else None
+        return memory.too_small(tuple(pieces[0].shape), fits, len(images))
 
     def _summed_loss(self, outputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         wish = self.recipe.loss
