@@ -36,7 +36,7 @@ def test_gradients_are_those_of_the_formula(kind, name, weighted):
 
 
 @EVERY_LOSS
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 @given(seed=SEEDS, weighted=st.booleans())
 def test_pieces_and_ranks_add_up_to_the_whole_batch(kind, name, seed, weighted):
     loss, one = LOSSES[kind][name], case(kind, seed, b=6)
@@ -64,6 +64,20 @@ def test_ignored_places_change_nothing_and_get_no_gradient(kind, name, weighted)
     (gradient,) = torch.autograd.grad(loss, other.logits)
     assert not gradient[one.ignored].any()
     assert gradient[~one.ignored].any()
+
+
+@EVERY_LOSS
+@pytest.mark.parametrize("size", [1.0, 20.0])
+def test_ignored_places_might_as_well_not_be_there(kind, name, size):
+    one = case(kind, 11, ignored=0)
+    right = right_scores(kind, one.target, 5, size)
+    logits = one.logits.lerp(right, 0.5)
+    cut = one._replace(logits=logits[..., :2, :], target=one.target[..., :2, :])
+    hidden = one.target.clone()
+    hidden[..., 2:, :] = case(kind, 11, ignored=1.1).target[..., 2:, :]
+    expected = mean_of(LOSSES[kind][name], cut, True)
+    found = mean_of(LOSSES[kind][name], one._replace(logits=logits, target=hidden), True)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
 
 
 @EVERY_LOSS
@@ -109,7 +123,7 @@ def test_a_sure_answer_costs_nothing_if_right_and_stays_finite_if_wrong(kind, na
 
 
 @EVERY_LOSS
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 @given(seed=SEEDS)
 def test_the_nearer_the_truth_the_lower(kind, name, seed):
     one = case(kind, seed, ignored=0)
@@ -120,7 +134,7 @@ def test_the_nearer_the_truth_the_lower(kind, name, seed):
 
 
 @EVERY_LOSS
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=5)
 @given(seed=SEEDS)
 def test_the_order_of_classes_labels_channels_images_and_pixels_means_nothing(kind, name, seed):
     loss, one = LOSSES[kind][name], case(kind, seed)

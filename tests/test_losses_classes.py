@@ -16,7 +16,7 @@ from segmentation_models_pytorch.losses._functional import softmax_focal_loss_wi
 
 from segtrial.losses import LOSSES, cross_entropy, mean_cross_entropy, pixel_weight
 from segtrial.losses.borders import border_weights
-from segtrial.losses.lovasz import LEVELS
+from segtrial.losses.lovasz_extension import LEVELS
 from segtrial.shapes import IGNORE
 from tests.loss_cases import case
 
@@ -138,6 +138,15 @@ def test_focal_by_a_slow_loop(seed, weighted):
         total += float(weights[truth]) * (1 - math.exp(-cost)) ** 2 * cost
         weight += float(weights[truth])
     assert CLASSES["focal"].mean(logits, target, weights).item() == pytest.approx(total / weight, rel=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_focal_has_a_slope_where_a_pixel_is_certain(gamma):
+    logits = torch.tensor([1e4, -1e4]).view(1, 2, 1, 1).requires_grad_()
+    for truth in (0, 1):
+        loss = CLASSES["focal"].using(gamma=gamma).mean(logits, torch.full((1, 1, 1), truth, dtype=torch.uint8))
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert gradient.flatten().tolist() == [truth, -truth]
 
 
 @settings(deadline=None, max_examples=25)

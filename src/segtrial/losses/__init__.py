@@ -21,7 +21,7 @@ from segtrial.losses.binary import (
 )
 from segtrial.losses.borders import border_weight, boundary
 from segtrial.losses.colors import l1, l2, smooth_l1, value_weight
-from segtrial.losses.lovasz import binary_lovasz, lovasz
+from segtrial.losses.lovasz_extension import binary_lovasz, lovasz
 from segtrial.losses.overlap import dice, jaccard, tversky
 from segtrial.losses.pixelwise import cross_entropy, focal, hard_pixel_weight, mean_cross_entropy, ohem, pixel_weight
 

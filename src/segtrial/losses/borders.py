@@ -72,16 +72,25 @@ def _borders(target: UInt8[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
 
 
 def _squared_distance(border: Bool[Tensor, "b h w"], reach: int) -> Int16[Tensor, "b h w"]:
-    """To the nearest border pixel, exact up to reach^2; larger than that beyond it.
+    """To the nearest border pixel, exact below reach^2 and not less than that beyond it.
 
-    min over dy of dy^2 + (min over dx of dx^2): two passes along one axis each, in integers.
+    min over dy of  dy^2 + (min over dx of |dx|)^2,  in integers. Steps of 1, 2, 4, ... reach every dx.
     """
-    square = torch.full(border.shape, reach**2, dtype=torch.int16, device=border.device).masked_fill_(border, 0)
-    for axis in (2, 1):
-        before = square.clone()
-        for step in range(1, min(reach, border.shape[axis])):
-            rest = border.shape[axis] - step
-            for to, source in ((0, step), (step, 0)):
-                here = square.narrow(axis, to, rest)
-                torch.minimum(here, before.narrow(axis, source, rest) + step**2, out=here)
+    along = torch.full(border.shape, reach, dtype=torch.int16, device=border.device).masked_fill_(border, 0)
+    step = 1
+    while step < min(reach, border.shape[2]):
+        _lower(along, along.clone(), 2, step, step)
+        step *= 2
+    square = along.square()
+    along = square.clone()
+    for step in range(1, min(reach, border.shape[1])):
+        _lower(square, along, 1, step, step**2)
     return square
+
+
+def _lower(values: Tensor, others: Tensor, axis: int, step: int, price: int) -> None:
+    """In place: no value is larger than the price and what stands `step` before or behind it."""
+    rest = values.shape[axis] - step
+    for to, source in ((0, step), (step, 0)):
+        here = values.narrow(axis, to, rest)
+        torch.minimum(here, others.narrow(axis, source, rest) + price, out=here)

@@ -92,12 +92,12 @@ def ohem(
     Wu, Shen and van den Hengel, Bridging category-level and instance-level semantic image segmentation, 2016 (online
     bootstrapping). Chosen per image, not per batch: else the pieces of a batch would not add up to the whole.
     """
-    costs = (weight_of_pixels(target, weights).to(logits.device) * _costs(logits, target)).flatten(1)
-    counted = (target != IGNORE).flatten(1)
+    costs = _costs(logits, target)
+    costs = (weight_of_pixels(target, weights).to(costs) * costs).flatten(1)
+    counted = (target != IGNORE).flatten(1).sum(1, keepdim=True)
     most = min(int(share * costs.shape[1]) + 1, costs.shape[1])
-    hardest = costs.masked_fill(~counted, -1).topk(most, dim=1).values
-    kept = torch.arange(most, device=costs.device) < _kept(counted.sum(1, keepdim=True), share)
-    return hardest.where(kept, 0).sum()
+    hardest = costs.topk(most, dim=1).values  # ignored pixels cost 0: none stands before one that counts and costs
+    return hardest.where(torch.arange(most, device=costs.device) < _kept(counted, share), 0).sum()
 
 
 def hard_pixel_weight(

@@ -30,25 +30,29 @@ def lovasz(
     """
     q = exact(logits).softmax(1)
     classes = torch.arange(q.shape[1], dtype=torch.uint8, device=q.device).view(1, -1, 1, 1)
-    truth, ignored = target.unsqueeze(1) == classes, (target == IGNORE).unsqueeze(1)
-    errors = (truth.to(q) - q).abs().masked_fill(ignored, 0)
-    slopes = _slopes(errors.detach(), target)
-    return sum_over_images((slopes * errors).sum((2, 3)), truth.flatten(2).any(2), weights)
+    truth = target.unsqueeze(1) == classes
+    apart = truth.to(q) - q
+    return sum_over_images((_slopes(apart.detach(), target) * apart).sum((2, 3)), truth.flatten(2).any(2), weights)
 
 
 @torch.no_grad()
-def _slopes(errors: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
-    """What each pixel adds to D: pixels are counted by step of error, the largest first, and share what it adds."""
-    b, k = errors.shape[:2]
-    first = torch.arange(b * k, device=errors.device).view(b, k, 1, 1) * (LEVELS + 1)
-    place = ((1 - errors) * LEVELS).long() + first
+def _slopes(apart: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
+    """What each pixel adds to D, with the sign of `apart`; 0 for IGNORE.
+
+    Pixels are counted by step of error, the largest first; those of one step share what the step adds.
+    """
+    b, k = apart.shape[:2]
     counted = target != IGNORE
+    ignored = ~counted.unsqueeze(1)
+    first = torch.arange(b * k, device=apart.device).view(b, k, 1, 1) * (LEVELS + 1)
+    place = apart.abs().masked_fill_(ignored, 0).neg_().add_(1).mul_(LEVELS).long().add_(first)
     own = place.gather(1, target.where(counted, 0).long().unsqueeze(1))  # where each pixel's true class stands
-    pixels = _counts(place, torch.ones((), dtype=torch.int32, device=errors.device).expand(place.shape), b * k)
-    pixels[:, -1] -= (~counted).flatten(1).sum(1, dtype=torch.int32).repeat_interleave(k)  # ignored: error 0
+    pixels = _counts(place, torch.ones((), dtype=torch.int32, device=apart.device).expand(place.shape), b * k)
+    pixels[:, -1] -= ignored.flatten(1).sum(1, dtype=torch.int32).repeat_interleave(k)  # their error is 0
     truths = _counts(own, counted.int().unsqueeze(1), b * k)
-    shared = _added(truths, pixels - truths, errors.dtype) / pixels.clamp(min=1)
-    return shared.flatten().index_select(0, place.flatten()).view(errors.shape)
+    shared = _added(truths, pixels - truths, apart.dtype) / pixels.clamp(min=1)
+    slopes = shared.flatten().index_select(0, place.flatten()).view(apart.shape)
+    return slopes.copysign_(apart).masked_fill_(ignored, 0)
 
 
 def _counts(places: Int[Tensor, "b j h w"], amounts: Int[Tensor, "b j h w"], rows: int) -> Int[Tensor, "rows steps"]:
