@@ -4,6 +4,7 @@ A generated part stands between <!-- NAME --> and <!-- /NAME -->. A test compare
 """
 
 import ast
+import csv
 import json
 import re
 import statistics
@@ -14,19 +15,22 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from segtrial import scores
+from segtrial import models, scores
 from segtrial.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "segtrial"
 
 JOURNEY = (
-    ("words", "shapes errors classes randomness files"),
-    ("rooms that never see each other", "data models losses class_weights counts optimizers statistics"),
+    ("words", "shapes errors classes colors randomness files"),
+    (
+        "rooms that never see each other",
+        "data models losses class_weights counts boundaries calibration image_scores optimizers statistics",
+    ),
     ("machinery of that floor", "drawing hardware ranks signals tensorfile"),
     ("what decides a run; rows of counts to scores", "recipe scores"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
-    ("model + images -> counts", "evaluation"),
+    ("what an encoder starts from; model + images -> counts", "pretrained evaluation"),
     ("the loop", "training"),
     ("records -> pages", "reports"),
     ("the door", "api cli console"),
@@ -37,6 +41,7 @@ JOURNEY = (
 def pages() -> dict[Path, str]:
     """What each page with generated parts must say, whole."""
     parts = {"tree": tree(), "fields": fields(), "definitions": definitions(), "proof": proof()}
+    parts |= {"networks": networks(), "sheets": sheets(), "counts": counts(), "overfit": overfit()}
     return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
 
@@ -113,6 +118,7 @@ _SOURCE = ast.parse((PACKAGE / "recipe.py").read_text())
 
 def _kind(field: FieldInfo) -> str:
     text = re.sub(r"typing\.Literal\[(.*?)\]", lambda m: m[1].replace("'", ""), str(field.annotation))
+    text = re.sub(r"typing\.Union\[(.*)\]", r"\1", text)
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace(" | None", " or none").replace("tuple", "list")
     bounds = [str(limit) for limit in field.metadata]
     words = [re.sub(r"\w+\((\w+)=(.*?)\)", lambda m: f"{_SIGNS[m[1]]} {m[2]}", bound) for bound in bounds]
@@ -161,6 +167,77 @@ def _proof_row(key: tuple[str, ...], found: list[tuple[float, dict[str, Any]]]) 
     score = f"{statistics.mean(values):.3f}{spread} (n = {len(values)})"
     taken = f"{min(steps)}" if len(set(steps)) == 1 else f"{min(steps)}-{max(steps)}"
     return f"| `{model}` | {parameters} | {layout} | {part} | {minutes} | {taken} | {score} |"
+
+
+SIZE = (360, 480)
+"""Pixels at which costs are counted: CamVid's usual size."""
+
+
+def networks() -> str:
+    """Every architecture in a line: what it costs at its defaults."""
+    head = "| network | parameters | multiply-adds | a training step keeps | paper |\n" + "|---" * 5 + "|"
+    return "\n".join([head, *(_network_row(models.describe(name, SIZE)) for name in models.names())])
+
+
+def _network_row(told: dict[str, Any]) -> str:
+    costs, paper = told["costs"], told["paper"]
+    title, year, address = (
+        re.findall(pattern, paper)[0] for pattern in (r"\. (.+?)\. ", r"\d{4}", r"https://[^\s),]+")
+    )
+    return (
+        f"| [`{told['name']}`](#{told['name']}) | {told['parameters'] / 1e6:.1f} M "
+        f"| {costs['multiply_adds'] / 1e9:.1f} G | {costs['bytes_per_image'] / 1e6:.0f} MB an image "
+        f"| [{title}]({address}), {year} |"
+    )
+
+
+def sheets() -> str:
+    """A section for every architecture: its paper, where it differs, what may be chosen."""
+    return "\n\n".join(_sheet(models.describe(name)) for name in models.names())
+
+
+def _sheet(told: dict[str, Any]) -> str:
+    lines = [f"### {told['name']}", told["caption"], told["paper"], told["differs"]]
+    if told["options"]:
+        rows = [f"| `{o['name']}` | `{_spelt(o['default'])}` | {_choices(o)} |" for o in told["options"]]
+        lines.append("\n".join(["| option | default | may be |", "|---|---|---|", *rows]))
+    return "\n\n".join(line for line in lines if line)
+
+
+def _choices(option: dict[str, Any]) -> str:
+    listed = option["choices"] or ([True, False] if option["type"] == "bool" else [])
+    return ", ".join(f"`{_spelt(choice)}`" for choice in listed) or f"a number ({option['type']})"
+
+
+def _spelt(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
+def counts() -> str:
+    """The published parameter counts that tests hold our networks to."""
+    with (ROOT / "tests" / "models" / "counts.csv").open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["spec"].partition(":")[0])
+    lines = [
+        f"| `{row['spec']}` | {row['channels']} | {row['classes']} | {int(row['parameters']):,} | {row['source']} |"
+        for row in rows
+    ]
+    return "\n".join(["| network | channels | classes | parameters | as |", "|---|---|---|---|---|", *lines])
+
+
+def overfit() -> str:
+    """What `benchmarks/overfit.py` left in results/."""
+    head = "| network | mIoU | aim | ceiling | finest stride | steps | seconds |\n" + "|---" * 7 + "|"
+    path = ROOT / "results" / "overfit.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    return "\n".join([head, *(_overfit_row(run) for run in runs)])
+
+
+def _overfit_row(run: dict[str, Any]) -> str:
+    missed = "" if run["miou"] >= run["aim"] else " (missed)"
+    return (
+        f"| `{run['spec']}` | {run['miou']:.3f} | {run['aim']:.3f}{missed} | {run['ceiling']:.3f} | {run['stride']} "
+        f"| {run['steps']} | {run['seconds']:.0f} |"
+    )
 
 
 def _filled(page: Path, parts: dict[str, str]) -> str:

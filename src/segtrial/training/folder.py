@@ -45,9 +45,7 @@ class RunFolder:
             plan = Plan.model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise RunError(file, f"not a plan ({error.error_count()} faults)", "Choose another --out") from error
-        begun = recipe.from_tree(
-            plan.recipe, str(file)
-        )  # what an earlier Segtrial did not know is at its default
+        begun = recipe.from_tree(plan.recipe, str(file))  # what an earlier Segtrial did not know is at its default
         if begun.hash != wanted.hash:
             changes = recipe.differences(begun, wanted)
             found = f"holds a run of another recipe ({'; '.join(changes)})"

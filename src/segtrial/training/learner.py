@@ -150,7 +150,8 @@ class Learner:
         total = torch.zeros((), device=self.device)
         for index, scores in enumerate(outputs):
             padded = self.network.padded_size(*targets.shape[-2:])
-            strides = padded[0] // scores.shape[-2], padded[1] // scores.shape[-1]
+            cells = padded[0] // scores.shape[-2], padded[1] // scores.shape[-1]
+            strides = min(cells[0], targets.shape[-2]), min(cells[1], targets.shape[-1])  # a cell may pass the image
             seen = thinned(targets, strides, key_of(self.recipe.seed, "grid", self.steps_done))
             seen = seen[:, : scores.shape[-2], : scores.shape[-1]]
             scores = scores[..., : seen.shape[-2], : seen.shape[-1]]  # without what the wrapper padded
