@@ -217,9 +217,9 @@ def test_lovasz_is_its_authors_within_a_step(seed, size):
 @settings(deadline=None, max_examples=25)
 @given(seed=SEEDS)
 def test_lovasz_and_its_gradient_are_exact_where_no_two_errors_share_a_step(seed):
-    """Errors a whole number of steps apart, so that the authors' order is the only one."""
+    """Each error in the middle of a step of its own, so that the authors' order is the only one."""
     generator = torch.Generator().manual_seed(seed)
-    q = (torch.randperm(LEVELS // 2 - 1, generator=generator)[:24] + 1).float().view(1, 1, 4, 6) / LEVELS
+    q = (torch.randperm(LEVELS // 2 - 1, generator=generator)[:24] + 0.5).float().view(1, 1, 4, 6) / LEVELS
     logits = torch.cat([q, 1 - q], 1).log().requires_grad_()
     target = torch.randint(2, (1, 4, 6), generator=generator, dtype=torch.uint8)
     ours = CLASSES["lovasz"].mean(logits, target)

@@ -22,7 +22,10 @@ def bce_with_logits(
 
     sum  w t (-log s) + (1 - t) (-log(1 - s))        s = sigmoid(logit), t the target, w the label's weight
     """
-    return (_weight_of_pairs(target, weights, logits) * -F.logsigmoid(_sure(logits, target))).sum()
+    scores = exact(logits)
+    counted, holds = (target != IGNORE).to(scores), (target == 1).to(scores)
+    positive = None if weights is None else weights.to(scores).view(-1, 1, 1)
+    return F.binary_cross_entropy_with_logits(scores, holds, counted, pos_weight=positive, reduction="sum")
 
 
 def binary_focal(

@@ -16,14 +16,14 @@ def l1(
     logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], *, weights: Float[Tensor, " c"] | None = None
 ) -> Float[Tensor, ""]:
     """sum  w |y - t|, in units of the target; `value_weight` divides it."""
-    return (_weight_of_values(target, weights).to(exact(logits)) * _apart(logits, target).abs()).sum()
+    return _weighed(_apart(logits, target).abs(), weights)
 
 
 def l2(
     logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"], *, weights: Float[Tensor, " c"] | None = None
 ) -> Float[Tensor, ""]:
     """sum  w (y - t)^2, in squared units of the target; `value_weight` divides it."""
-    return (_weight_of_values(target, weights).to(exact(logits)) * _apart(logits, target).square()).sum()
+    return _weighed(_apart(logits, target).square(), weights)
 
 
 def smooth_l1(
@@ -40,21 +40,19 @@ def smooth_l1(
     `value_weight` divides it. Girshick, Fast R-CNN, ICCV 2015, equation 3 (beta 1).
     """
     apart = _apart(logits, target)
-    costs = F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none", beta=beta)
-    return (_weight_of_values(target, weights).to(costs) * costs).sum()
+    return _weighed(F.smooth_l1_loss(apart, torch.zeros_like(apart), reduction="none", beta=beta), weights)
 
 
 def value_weight(target: Float[Tensor, "b c h w"], weights: Float[Tensor, " c"] | None = None) -> Float[Tensor, ""]:
     """What divides the sum: the number of values that count, or the sum of their channels' weights."""
-    return _weight_of_values(target, weights).sum()
+    return _weighed((~target.isnan()).float(), weights)
 
 
 def _apart(logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """y - t; 0, also in the gradient, where the target is NaN."""
-    counted = ~target.isnan()
-    return (exact(logits) - target.where(counted, 0)).where(counted, 0)
+    """y - t; 0 where the target is NaN: there no cost of these has a slope."""
+    scores = exact(logits)
+    return scores - target.to(scores).where(~target.isnan(), scores.detach())
 
 
-def _weight_of_values(target: Float[Tensor, "b c h w"], weights: Float[Tensor, " c"] | None) -> Tensor:
-    counted = (~target.isnan()).to(exact(target))
-    return counted if weights is None else counted * weights.to(counted).view(-1, 1, 1)
+def _weighed(costs: Float[Tensor, "b c h w"], weights: Float[Tensor, " c"] | None) -> Float[Tensor, ""]:
+    return costs.sum() if weights is None else (costs * weights.to(costs).view(-1, 1, 1)).sum()

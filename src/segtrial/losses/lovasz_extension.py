@@ -87,6 +87,6 @@ def binary_lovasz(
     counted = (target != IGNORE).flatten(2)
     truth = (target == 1).flatten(2)
     margins = exact(logits).flatten(2) * (1 - 2 * truth.to(exact(logits)))
-    errors, order = (1 + margins).relu().masked_fill(~counted, 0).sort(dim=2, descending=True)
+    errors, order = (1 + margins).relu().sort(dim=2, descending=True)
     missed, seen = (what.gather(2, order).int() for what in (truth, counted))
     return sum_over_images((_added(missed, seen - missed, errors.dtype) * errors).sum(2), counted.any(2), weights)
