@@ -79,7 +79,7 @@ def _squared_distance(border: Bool[Tensor, "b h w"], reach: int) -> Int16[Tensor
     along = torch.full(border.shape, reach, dtype=torch.int16, device=border.device).masked_fill_(border, 0)
     step = 1
     while step < min(reach, border.shape[2]):
-        _lower(along, along.clone(), 2, step, step)
+        _lower(along, along, 2, step, step)
         step *= 2
     square = along.square()
     along = square.clone()

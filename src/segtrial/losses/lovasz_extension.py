@@ -39,7 +39,8 @@ def lovasz(
 def _slopes(apart: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> Float[Tensor, "b k h w"]:
     """What each pixel adds to D, with the sign of `apart`; 0 for IGNORE.
 
-    Pixels are counted by step of error, the largest first; those of one step share what the step adds.
+    Pixels are counted by step of error, the largest first; those of one step share what the step adds. Ignored ones
+    have error 0, and stand in the last step, where nothing is charged.
     """
     b, k = apart.shape[:2]
     counted = target != IGNORE
@@ -48,7 +49,6 @@ def _slopes(apart: Float[Tensor, "b k h w"], target: UInt8[Tensor, "b h w"]) -> 
     place = apart.abs().masked_fill_(ignored, 0).neg_().add_(1).mul_(LEVELS).long().add_(first)
     own = place.gather(1, target.where(counted, 0).long().unsqueeze(1))  # where each pixel's true class stands
     pixels = _counts(place, torch.ones((), dtype=torch.int32, device=apart.device).expand(place.shape), b * k)
-    pixels[:, -1] -= ignored.flatten(1).sum(1, dtype=torch.int32).repeat_interleave(k)  # their error is 0
     truths = _counts(own, counted.int().unsqueeze(1), b * k)
     shared = _added(truths, pixels - truths, apart.dtype) / pixels.clamp(min=1)
     slopes = shared.flatten().index_select(0, place.flatten()).view(apart.shape)
