@@ -6,8 +6,9 @@
 
 Scores of 4 x 12 x 352x480 in float32 (one channel for the binary losses, three for colours), contiguous; targets in
 blocks of 16x16, 5 % of the pixels ignored. Each is given the target that it takes: uint8 ours, int64 the peers'.
-Ours includes the weight that divides it. All take turns in one process, in an order that reverses every round; a
-ratio is that of one round, so it compares neighbours in time.
+Ours includes the weight that divides it. The allocator keeps its memory, as in training, for all of them. They take
+turns in one process, in an order that reverses every round; a ratio is that of one round, so it compares neighbours
+in time.
 
     cross_entropy   torch.nn.functional.cross_entropy (for binary losses binary_cross_entropy_with_logits, for
                     colours l1_loss): what the network would be trained with otherwise
@@ -27,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segtrial import hardware
 from segtrial.losses import LOSSES
 from segtrial.shapes import IGNORE
 
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--only", help="losses of this name")
     parser.add_argument("--out", type=Path, help="a JSON file for the record")
     options = parser.parse_args()
+    hardware.keep_memory()
     torch.set_num_threads(options.threads)
     load_before = os.getloadavg()[0]
     rows = []
