@@ -41,7 +41,7 @@ FLAGS = {
         "--overlay",
         "--resume",
     ],
-    "models": ["--json"],
+    "models": ["--classes", "--json", "--size"],
 }
 
 

@@ -275,7 +275,7 @@ def seed_in_letters(world):
     return world.train("--seed", "one")
 
 
-@fault(WORDS, r"model 'unt': no model has this name\. Did you mean 'unet'\? There are: compact, fcn")
+@fault(WORDS, r"model 'unt': no model has this name\. Did you mean 'unet'\? There are: classifier, compact")
 def unknown_model(world):
     return world.train("--model", "unt")
 

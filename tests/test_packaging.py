@@ -70,7 +70,7 @@ def test_what_the_package_imports_it_declares():
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules.add(node.module.split(".")[0])
-    other_names = {"PIL": "pillow", "yaml": "pyyaml"}
+    other_names = {"PIL": "pillow", "huggingface_hub": "huggingface-hub", "yaml": "pyyaml"}
     foreign = {other_names.get(name, name) for name in modules - set(sys.stdlib_module_names) - {"segtrial"}}
     assert foreign <= {plain_name(requirement) for requirement in PROJECT["project"]["dependencies"]}
 

@@ -147,7 +147,7 @@ def test_trains_on_two_images_of_the_smallest_size(spec):
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
-@EVERY_CHOICE
+@EVERY_CHOICE_SLOWLY
 @torch.no_grad()
 def test_save_and_load_keeps_every_bit(spec):
     images = some_images(1, 3, 33, 47)
@@ -184,7 +184,7 @@ def test_every_channel_is_seen(spec, channels):
         assert not torch.equal(network(changed), before)
 
 
-@EVERY_CHOICE
+@EVERY_CHOICE_SLOWLY
 def test_first_weights_depend_on_the_seed_alone(spec):
     torch.manual_seed(1)
     first = made(spec).state_dict()

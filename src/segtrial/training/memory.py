@@ -1,6 +1,5 @@
 """A step that does not fit the memory -> an error that names the largest batch that does."""
 
-import gc
 from collections.abc import Callable
 
 import torch
@@ -21,9 +20,8 @@ def largest_that_fits(attempt: Callable[[int], object], most: int) -> int:
     fits, fails = 0, most + 1
     while fails - fits > 1:
         count = (fits + fails) // 2
-        gc.collect()  # what the last attempt left behind
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # what the last attempt left behind
         try:
             attempt(count)
             fits = count
