@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from segtrial import losses
 from segtrial.errors import RecipeError, nearest
 from segtrial.files import sha256
 
@@ -128,14 +129,22 @@ class Augment(_Part):
 class Loss(_Part):
     """What is lowered."""
 
-    name: Literal["cross_entropy"] = "cross_entropy"
-    """Mean over the pixels that count."""
-    class_weights: Literal["none", "inverse_sqrt", "median_frequency"] = "inverse_sqrt"
+    name: str = "cross_entropy"
+    """One loss or a sum, such as `cross_entropy + 0.5*dice`, with options as in `focal:gamma=1.5`. There are
+    cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz."""
+    class_weights: Literal["none", "inverse", "inverse_sqrt", "median_frequency", "enet", "effective_number"] = (
+        "inverse_sqrt"
+    )
     """What rare classes weigh, from their share of the training pixels."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread over all classes."""
+    """Share of the cross-entropy's target that is spread over all classes."""
     auxiliary: float = Field(default=0.4, ge=0)
     """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Loss":
+        losses.terms(self.name, label_smoothing=self.label_smoothing)
+        return self
 
 
 class Recipe(_Part):

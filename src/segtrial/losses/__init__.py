@@ -9,7 +9,10 @@ All take raw logits and compute in float32 at least, also under bfloat16 autocas
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from segtrial.errors import RecipeError
+from segtrial.losses._terms import Term, parse_terms
 from segtrial.losses._units import Loss, counted_images
 from segtrial.losses.binary import (
     bce_with_logits,
@@ -57,9 +60,28 @@ LOSSES: Mapping[str, Mapping[str, Loss]] = {
     colors    b c h w  float: numbers, NaN where nothing counts
 """
 
+
+def terms(text: str, kind: str = "classes", label_smoothing: float = 0.0) -> tuple[Term, ...]:
+    """ "cross_entropy + 0.5*dice" -> the losses of that `kind` and their factors; options as in focal:gamma=1.5.
+
+    `label_smoothing` is the cross-entropy's. Raises UnknownName and RecipeError, naming what there is.
+    """
+    found = parse_terms(text, dict(LOSSES[kind]))
+    if not label_smoothing:
+        return found
+    if "cross_entropy" not in [term.name for term in found]:
+        fix = "Set loss.label_smoothing=0, or add cross_entropy"
+        raise RecipeError("loss.label_smoothing", f"{label_smoothing:g} without cross_entropy in {text!r}", fix)
+    return tuple(
+        replace(term, loss=term.loss.using(label_smoothing=label_smoothing)) if term.name == "cross_entropy" else term
+        for term in found
+    )
+
+
 __all__ = [
     "LOSSES",
     "Loss",
+    "Term",
     "bce_with_logits",
     "binary_dice",
     "binary_focal",

@@ -1,12 +1,10 @@
 """Recipe + plan -> a network that learns from one batch at a time, and its running mean.
 
-A step's result does not depend on how the batch is cut: the loss is a sum over pixels divided by the weight of
-all counted pixels of all pieces and ranks, so accumulation and several ranks give the gradient of one big batch.
-Scores that a network makes at a stride are compared with the targets at that stride.
+A step's result does not depend on how the batch is cut: a loss is a sum divided by its weight over all pieces and
+ranks, so accumulation and several ranks give the gradient of one big batch.
 """
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -15,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segtrial import losses, models, optimizers, ranks
+from segtrial import models, optimizers, ranks
 from segtrial.counts import confusion
 from segtrial.data.batches import Batch
 from segtrial.errors import DeviceError
@@ -26,6 +24,7 @@ from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
 from segtrial.training import memory
 from segtrial.training.fine_tuning import Frozen, frozen_modules, rate_factors, thaws
+from segtrial.training.goal import Goal
 from segtrial.training.plan import Plan
 
 
@@ -56,7 +55,8 @@ class Learner:
             factors=rate_factors(recipe, self.network.core),
         )
         self._frozen.hold()
-        self.class_weights = torch.tensor(plan.class_weights, device=device)
+        class_weights = torch.tensor(plan.class_weights, device=device)
+        self.goal = Goal(recipe.loss, class_weights, self.network.padded_size)
         self.steps_done = 0
         self._forward = self._over_ranks()
 
@@ -117,47 +117,41 @@ class Learner:
         return DistributedDataParallel(outputs) if ranks.world() > 1 else outputs
 
     def _gradients(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
-        weight = ranks.sum_over_ranks(losses.pixel_weight(targets, self.class_weights)).clamp(min=1e-12)
-        total = torch.zeros((), device=self.device)
+        total, weights = torch.zeros((), device=self.device), None
         for piece, context in self._pieces(len(images)):
             with context:
-                total += self._gradient(images[piece], targets[piece], weight)
+                outputs = self._outputs(images[piece])
+                if weights is None:  # of the whole batch; the strides of the outputs must be known
+                    weights = ranks.sum_over_ranks(self.goal.weights(outputs, targets, self._place()))
+                total += self._learn(outputs, targets[piece], weights)
         return ranks.sum_over_ranks(total)
 
-    def _gradient(self, images: Tensor, targets: UInt8[Tensor, "b h w"], weight: Tensor) -> Float[Tensor, ""]:
-        """Add the gradient of one piece of a batch whose counted pixels weigh `weight`; returns its loss."""
+    def _outputs(self, images: Tensor) -> tuple[Tensor, ...]:
         with self.autocast():
-            outputs = self._forward(images)
-        loss = self._summed_loss(outputs, targets) / weight
+            return self._forward(images)
+
+    def _learn(self, outputs: tuple[Tensor, ...], targets: Tensor, weights: Tensor) -> Float[Tensor, ""]:
+        """Add the gradient of one piece of a batch; returns its part of the loss."""
+        loss = self.goal.loss(outputs, targets, self._place(), weights.clamp(min=1e-12))
         (loss * ranks.world()).backward()  # DistributedDataParallel averages; we want the sum
         return loss.detach()
+
+    def _place(self) -> int:
+        """Which pixel of a cell the scores of this step are compared with."""
+        return key_of(self.recipe.seed, "grid", self.steps_done)
 
     def _too_small(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> DeviceError:
         """What to say when a batch did not fit the memory; tries how many images do."""
         pieces = [images[piece] for piece, _ in self._pieces(len(images))]
-        one = torch.ones((), device=self.device)
 
         def attempt(count: int) -> None:
             self.optimizer.zero_grad(set_to_none=True)
-            self._gradient(images[:count], targets[:count], one)
+            outputs = self._outputs(images[:count])
+            self._learn(outputs, targets[:count], self.goal.weights(outputs, targets[:count], self._place()))
 
         alone = ranks.world() == 1  # other ranks would wait for gradients of an attempt
         fits = memory.largest_that_fits(attempt, len(pieces[0]) - 1) if alone else None
         return memory.too_small(tuple(pieces[0].shape), fits, len(images))
-
-    def _summed_loss(self, outputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
-        wish = self.recipe.loss
-        total = torch.zeros((), device=self.device)
-        for index, scores in enumerate(outputs):
-            padded = self.network.padded_size(*targets.shape[-2:])
-            cells = padded[0] // scores.shape[-2], padded[1] // scores.shape[-1]
-            strides = min(cells[0], targets.shape[-2]), min(cells[1], targets.shape[-1])  # a cell may pass the image
-            seen = thinned(targets, strides, key_of(self.recipe.seed, "grid", self.steps_done))
-            seen = seen[:, : scores.shape[-2], : scores.shape[-1]]
-            scores = scores[..., : seen.shape[-2], : seen.shape[-1]]  # without what the wrapper padded
-            cost = losses.cross_entropy(scores, seen, weights=self.class_weights, label_smoothing=wish.label_smoothing)
-            total = total + cost * math.prod(strides) * (wish.auxiliary if index else 1.0)
-        return total
 
     def _pieces(self, count: int) -> Iterator[tuple[slice, AbstractContextManager]]:
         size = -(-count // self.recipe.accumulate)
@@ -207,13 +201,3 @@ class _AllOutputs(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return self.network.forward_all(images)
-
-
-def thinned(targets: UInt8[Tensor, "b h w"], strides: tuple[int, int], number: int) -> UInt8[Tensor, "b H W"]:
-    """Every `strides[0]`-th row and `strides[1]`-th column, from one of the places to start; `number` chooses which.
-
-    Scores made at a stride stand for all the pixels of their cell; over the steps each of these takes its turn.
-    """
-    rows, columns = strides
-    row, column = divmod(number % (rows * columns), columns)
-    return targets[:, row::rows, column::columns]
