@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtrial import evaluation, modelfile, models, prediction, ranks, training
+from segtrial import evaluation, losses, modelfile, models, prediction, ranks, training
 from segtrial.classes import Classes
 from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import open_store
@@ -79,6 +79,7 @@ def train(
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
     models.parse(wanted.model)  # a wrong name is said before the data is read
+    losses.terms(wanted.loss.name, label_smoothing=wanted.loss.label_smoothing)
     run = Run(training.train(wanted, Path(out), watch or Silent()))
     if ranks.is_first_launched() and not run.report.exists():
         from segtrial.reports import run_report  # matplotlib: a second to load, and no other verb needs it

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from segtrial import class_weights, losses
+from segtrial import api, class_weights, losses
 from segtrial.errors import RecipeError, UnknownName
 from segtrial.recipe import Loss, Optimizer, Recipe, Schedule, from_tree
 from segtrial.shapes import IGNORE
@@ -122,7 +122,7 @@ def test_every_loss_goes_down(name):
 )
 def test_a_wrong_loss_is_explained(name, error, match):
     with pytest.raises(error, match=match.replace("(", r"\(")):
-        from_tree({"loss": {"name": name}})
+        losses.terms(name)
 
 
 def test_label_smoothing_is_the_cross_entropys():
@@ -131,7 +131,13 @@ def test_label_smoothing_is_the_cross_entropys():
     expected = losses.cross_entropy(scores, targets, label_smoothing=0.1)
     torch.testing.assert_close(term.loss.total(scores, targets), expected)
     with pytest.raises(RecipeError, match=r"0\.1 without cross_entropy in 'dice'"):
-        from_tree({"loss": {"name": "dice", "label_smoothing": 0.1}})
+        losses.terms("dice", label_smoothing=0.1)
+
+
+def test_a_wrong_loss_is_said_before_the_data_is_read(tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean 'dice'"):
+        api.train(data=tmp_path / "nothing", out=tmp_path / "run", settings=["loss.name=dise"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_factors_may_have_exponents():

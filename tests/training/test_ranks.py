@@ -82,7 +82,7 @@ def rank_process(launcher: int, rank: int) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the rank's process in /proc")
 def test_a_killed_rank_ends_the_run_and_the_same_command_continues_it(tmp_path, cache, undisturbed, rank):
     out = tmp_path / "run"
