@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "segtrial"
 
 JOURNEY = (
-    ("words", "shapes errors classes colors randomness files"),
+    ("words", "shapes errors classes colors randomness files plain_yaml"),
     (
         "rooms that never see each other",
-        "data models losses class_weights counts boundaries calibration image_scores optimizers statistics",
+        "data models losses class_weights counts boundaries calibration image_scores optimizers schedules statistics",
     ),
     ("machinery of that floor", "drawing hardware ranks signals tensorfile"),
     ("what decides a run; rows of counts to scores", "recipe scores"),
@@ -131,8 +131,10 @@ _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "(needed)"
-    words = {None: "none", (): "[]", True: "true", False: "false"}
-    return words[field.default] if type(field.default) in (bool, tuple, type(None)) else str(field.default)
+    words = {None: "none", True: "true", False: "false"}
+    if isinstance(field.default, tuple):
+        return str(list(field.default))
+    return words[field.default] if type(field.default) in (bool, type(None)) else str(field.default)
 
 
 def definitions() -> str:

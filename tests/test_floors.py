@@ -12,9 +12,9 @@ from segtrial import errors
 PACKAGE = Path(__file__).parents[1] / "src" / "segtrial"
 
 FLOORS = (
-    {"shapes", "errors", "classes", "randomness", "files", "colors"},
+    {"shapes", "errors", "classes", "randomness", "files", "colors", "plain_yaml"},
     {  # rooms that never see each other
-        *("data", "models", "losses", "class_weights", "counts", "optimizers", "statistics"),
+        *("data", "models", "losses", "class_weights", "counts", "optimizers", "schedules", "statistics"),
         *("drawing", "hardware", "tensorfile", "ranks", "signals"),
         *("image_scores", "calibration", "boundaries"),
     },

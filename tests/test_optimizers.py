@@ -1,8 +1,6 @@
-"""Optimizers against torch's own and against closed forms; schedules against torch's; Muon against linear algebra."""
+"""Optimizers against torch's own and against closed forms; Muon against linear algebra."""
 
 import copy
-import itertools
-import math
 
 import pytest
 import torch
@@ -15,13 +13,12 @@ from segtrial.optimizers import (
     DEFAULTS,
     REST_DECAY,
     REST_LR,
-    SCHEDULES,
     as_matrix,
     build,
     hidden_weights,
-    learning_rate_factor,
     orthogonal,
 )
+from segtrial.schedules import learning_rate_factor
 
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", sorted(DEFAULTS))
 
@@ -134,6 +131,21 @@ def test_what_has_no_gradient_yet_waits_without_a_state(name, network):
     assert not torch.equal(network.one.weight, early)
 
 
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_looks_ahead_if_asked_and_where_there_is_momentum(nesterov, momentum):
+    """By hand, for gradients 1 and 3: v = g, then .9 + 3; the step is v, or g + momentum v with Nesterov."""
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = build("sgd", layer, lr=0.1, weight_decay=0.0, momentum=momentum, nesterov=nesterov)
+    speed, expected = 0.0, layer.weight.item()
+    for gradient in (1.0, 3.0):
+        layer.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+        speed = momentum * speed + gradient
+        expected -= 0.1 * (gradient + momentum * speed if nesterov else speed)
+        assert layer.weight.item() == pytest.approx(expected, abs=1e-6)
+
+
 @EVERY_OPTIMIZER
 def test_a_frozen_parameter_is_left_alone(name, network):
     network.one.weight.requires_grad_(False)
@@ -187,13 +199,9 @@ def test_every_state_entry_is_a_tensor(name, network):
     assert all(isinstance(value, torch.Tensor) for value in values)
 
 
-def test_an_unknown_optimizer_or_schedule_lists_the_known_ones(network):
+def test_an_unknown_optimizer_lists_the_known_ones(network):
     with pytest.raises(UnknownName, match=r"optimizer 'moun'.*Did you mean 'muon'.*adam, adamw, muon, rmsprop, sgd"):
         build("moun", network)
-    with pytest.raises(
-        UnknownName, match=r"schedule 'cosin'.*Did you mean 'cosine'.*constant, cosine, linear, poly, step"
-    ):
-        learning_rate_factor("cosin", 0.5)
 
 
 def test_muon_takes_every_ungrouped_layer_between_the_ends(network):
@@ -300,42 +308,3 @@ def test_decay_shrinks_hidden_weights_apart_from_the_gradient(network):
     network.one.weight.grad = torch.zeros_like(before)
     build("muon", network, lr=0.5, weight_decay=0.1).step()
     torch.testing.assert_close(network.one.weight.detach(), before * (1 - 0.5 * 0.1))
-
-
-def peer_schedule(name, optimizer, steps):
-    schedulers = torch.optim.lr_scheduler
-    return {
-        "constant": lambda: schedulers.ConstantLR(optimizer, factor=1.0),
-        "step": lambda: schedulers.MultiStepLR(optimizer, [steps // 2, 3 * steps // 4], gamma=0.1),
-        "poly": lambda: schedulers.PolynomialLR(optimizer, total_iters=steps, power=0.9),
-        "linear": lambda: schedulers.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps),
-        "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, T_max=steps),
-    }[name]()
-
-
-@pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_a_schedule_is_torchs_own(name):
-    steps = 40
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    peer = peer_schedule(name, optimizer, steps)
-    for step in range(steps):
-        assert learning_rate_factor(name, step / steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-9)
-        optimizer.step()
-        peer.step()
-
-
-@pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_warm_up_rises_in_a_line_and_the_rest_keeps_its_shape(name):
-    assert learning_rate_factor(name, 0.0, warmup=0.2) == 0
-    assert learning_rate_factor(name, 0.05, warmup=0.2) == pytest.approx(0.25)
-    assert learning_rate_factor(name, 0.2, warmup=0.2) == pytest.approx(1.0)
-    for progress in (0.2, 0.5, 0.81, 0.99):
-        shape = learning_rate_factor(name, (progress - 0.2) / 0.8)
-        assert learning_rate_factor(name, progress, warmup=0.2) == pytest.approx(shape)
-
-
-@pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_a_factor_never_rises_after_warm_up_and_stays_in_its_range(name):
-    factors = [learning_rate_factor(name, step / 100, warmup=0.1) for step in range(10, 100)]
-    assert all(0 <= later <= earlier <= 1 for earlier, later in itertools.pairwise(factors))
-    assert math.isclose(factors[0], 1.0)

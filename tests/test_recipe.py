@@ -1,5 +1,7 @@
 """Recipes: plain data in, one validated value out; what is wrong is named with its key, value and fix."""
 
+import hashlib
+import json
 import re
 import time
 from pathlib import Path
@@ -66,6 +68,14 @@ def test_every_number_that_python_prints_is_read_as_that_number(number):
         ({"encoder": {"freeze": 0}}, "encoder.freeze=0: give none, all"),
         ({"encoder": {"freeze": True}}, "encoder.freeze=True: give none, all"),
         ({"encoder": {"lr_decay": 2.0}}, "encoder.lr_decay=2.0: Input should be less than or equal to 1"),
+        ({"init": "he"}, "init='he': Input should be 'kaiming' or 'xavier'"),
+        ({"schedule": {"marks": [0.5, 0.5]}}, "schedule.marks=[0.5, 0.5]: marks must rise and lie between 0 and 1"),
+        ({"schedule": {"marks": [0.5, 1.0]}}, "marks must rise and lie between 0 and 1"),
+        ({"schedule": {"share": 0.0}}, "schedule.share=0.0: Input should be greater than 0"),
+        ({"schedule": {"rise": 1.0}}, "schedule.rise=1.0: Input should be less than 1"),
+        ({"schedule": {"factor": 1.0}}, "schedule.factor=1.0: Input should be less than 1"),
+        ({"schedule": {"power": 0.0}}, "schedule.power=0.0: Input should be greater than 0"),
+        ({"augment": {"cutmix": 1.5}}, "augment.cutmix=1.5: Input should be less than or equal to 1"),
         ({"encoder": {"weight": "none"}}, "unknown key 'encoder.weight'. Did you mean 'weights'?"),
         ({"model": {"_target_": "os.system"}}, "model={'_target_': 'os.system'}: Input should be a valid string"),
     ],
@@ -145,7 +155,22 @@ def test_the_hash_names_what_decides_a_run():
     assert len(hashes) == len(other) + 1
 
 
-def test_a_part_that_came_later_leaves_the_names_of_earlier_runs():
+CAME_LATER = {
+    "encoder": {"freeze": "all"},
+    "init": "xavier",
+    "optimizer.nesterov": False,
+    "schedule.share": 0.2,
+    "schedule.marks": [0.3],
+    "schedule.factor": 0.5,
+    "schedule.power": 2.0,
+    "schedule.rise": 0.4,
+    "augment.cutmix": 0.5,
+    "augment.classmix": 0.5,
+    "augment.copy_paste": 0.5,
+}
+
+
+def test_what_came_later_leaves_the_names_of_earlier_runs():
     """Published runs keep their names, which their plans hold."""
     plans = sorted((Path(__file__).parents[1] / "results").glob("*/*/plan.json"))
     assert plans
@@ -153,7 +178,29 @@ def test_a_part_that_came_later_leaves_the_names_of_earlier_runs():
         plan = Plan.model_validate_json(path.read_bytes())
         assert "encoder" not in plan.recipe
         assert from_tree(plan.recipe).hash == plan.recipe_hash or "start" not in plan.recipe  # the very first
-    assert NOTHING.model_copy(update={"encoder": recipe.Encoder(freeze="all")}).hash != NOTHING.hash
+
+
+def test_what_came_later_is_hashed_once_it_differs():
+    assert set(CAME_LATER) == set(recipe.LATER)
+    changed = [from_tree(override({"steps": 10}, [f"{key}={json.dumps(CAME_LATER[key])}"])) for key in CAME_LATER]
+    assert len({NOTHING.hash, *(other.hash for other in changed)}) == 1 + len(changed)
+    assert all(differences(NOTHING, other) for other in changed)
+
+
+def test_the_hash_is_that_of_the_fields_without_what_came_later_at_its_default():
+    def digest(tree):
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+    tree = NOTHING.model_dump(mode="json")
+    for name in (*recipe.UNHASHED, "encoder", "init"):
+        del tree[name]
+    del tree["optimizer"]["nesterov"]
+    tree["schedule"] = {name: tree["schedule"][name] for name in ("name", "warmup")}
+    for name in ("cutmix", "classmix", "copy_paste"):
+        del tree["augment"][name]
+    assert NOTHING.hash == digest(tree)
+    tree["schedule"]["power"] = 2.0
+    assert from_tree({"steps": 10, "schedule": {"power": 2.0}}).hash == digest(tree)
 
 
 def test_the_hash_does_not_name_what_changes_nothing():

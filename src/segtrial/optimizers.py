@@ -1,10 +1,9 @@
-"""A network and a name -> an optimizer; a name and progress -> the factor of its learning rate.
+"""A network and a name -> an optimizer.
 
 Parameters of one dimension (biases; scales and shifts of norms) are never decayed. Each group remembers its first
 rate as `initial_lr`, so that a loop sets `lr = initial_lr * learning_rate_factor(...)` before every step.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +51,7 @@ def build(
     lr: Number | None = None,
     weight_decay: Number | None = None,
     momentum: Number | None = None,
+    nesterov: bool = True,
     precision: torch.dtype = torch.bfloat16,
     factors: Mapping[nn.Parameter, float] | None = None,
 ) -> torch.optim.Optimizer:
@@ -60,8 +60,8 @@ def build(
     `precision` is the type that muon multiplies matrices in; the others never ask. A parameter in `factors` has its
     rate multiplied by what stands there. Raises UnknownName.
 
-    sgd: with Nesterov's momentum where there is any (Sutskever et al. 2013). adam: Kingma and Ba 2015. adamw:
-    Loshchilov and Hutter 2019. rmsprop: Hinton's lecture 6e, 2012. muon: see `Muon`.
+    sgd: its momentum, where there is any, is Nesterov's (Sutskever et al. 2013) unless `nesterov` is off. adam: Kingma
+    and Ba 2015. adamw: Loshchilov and Hutter 2019. rmsprop: Hinton's lecture 6e, 2012. muon: see `Muon`.
     """
     if name not in DEFAULTS:
         raise UnknownName("optimizer", name, DEFAULTS)
@@ -74,17 +74,17 @@ def build(
         optimizer = Muon(groups, rate, beta, precision)
     else:
         groups = _by_factor(_decayed_apart(_learning(model.parameters()), decay), rate, factors or {})
-        optimizer = _CONSTRUCTORS[name](groups, rate, beta)
+        optimizer = _CONSTRUCTORS[name](groups, rate, beta, nesterov)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
 
 
-_CONSTRUCTORS: dict[str, Callable[[list[dict[str, Any]], float, float], torch.optim.Optimizer]] = {
-    "sgd": lambda groups, lr, beta: torch.optim.SGD(groups, lr=lr, momentum=beta, nesterov=beta > 0),
-    "adam": lambda groups, lr, beta: torch.optim.Adam(groups, lr=lr, betas=(beta, 0.999)),
-    "adamw": lambda groups, lr, beta: torch.optim.AdamW(groups, lr=lr, betas=(beta, 0.999)),
-    "rmsprop": lambda groups, lr, beta: torch.optim.RMSprop(groups, lr=lr, momentum=beta),
+_CONSTRUCTORS: dict[str, Callable[[list[dict[str, Any]], float, float, bool], torch.optim.Optimizer]] = {
+    "sgd": lambda groups, lr, beta, ahead: torch.optim.SGD(groups, lr=lr, momentum=beta, nesterov=ahead and beta > 0),
+    "adam": lambda groups, lr, beta, _: torch.optim.Adam(groups, lr=lr, betas=(beta, 0.999)),
+    "adamw": lambda groups, lr, beta, _: torch.optim.AdamW(groups, lr=lr, betas=(beta, 0.999)),
+    "rmsprop": lambda groups, lr, beta, _: torch.optim.RMSprop(groups, lr=lr, momentum=beta),
 }
 
 
@@ -238,27 +238,3 @@ def _by_factor(
             parts.setdefault(factors.get(parameter, 1.0), []).append(parameter)
         cut += [{**group, "params": params, "lr": group.get("lr", lr) * factor} for factor, params in parts.items()]
     return cut
-
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "step": lambda progress: 0.1 ** sum(progress >= mark for mark in (0.5, 0.75)),
-    "poly": lambda progress: (1 - progress) ** 0.9,
-    "linear": lambda progress: 1 - progress,
-    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
-}
-"""Progress from 0 to 1 -> factor of the first rate. step: He et al. 2016 (a tenth at 1/2 and at 3/4); poly: Chen et
-al., DeepLab, 2018 (power .9); cosine: Loshchilov and Hutter, SGDR, 2017, without restarts."""
-
-
-def learning_rate_factor(name: str, progress: Number, warmup: Number = 0.0) -> float:
-    """What the first rate is multiplied by at `progress` = step / steps, from 0 to 1.
-
-    It rises linearly from 0 within the share `warmup` of the steps, below 1, then follows SCHEDULES[name] over the
-    rest (Goyal et al. 2017, section 2.2). Raises UnknownName.
-    """
-    if name not in SCHEDULES:
-        raise UnknownName("schedule", name, SCHEDULES)
-    if progress < warmup:
-        return progress / warmup
-    return SCHEDULES[name]((progress - warmup) / (1 - warmup))

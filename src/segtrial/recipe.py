@@ -5,7 +5,6 @@ Its hash names the run; what changes nothing about the result (workers, how ofte
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,16 +12,21 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from segtrial import losses
 from segtrial.errors import RecipeError, nearest
 from segtrial.files import sha256
+from segtrial.plain_yaml import parse_yaml
 
 DEFAULT_MINUTES = 10.0
 BUDGETS = ("epochs", "steps", "minutes")
 UNHASHED = ("data", "workers", "checkpoint_seconds", "progress_steps")
 """Fields that do not decide the result. `data` is a place; what lies there is named by the manifest hash."""
-LATER = ("encoder",)
-"""Parts that came after the first runs: at their defaults they are not hashed, so that those runs keep their names."""
+LATER = (
+    *("encoder", "init", "optimizer.nesterov"),
+    *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise"),
+    *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
+)
+"""Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
+their names. A default here never changes."""
 
 
 class _Part(BaseModel):
@@ -96,15 +100,34 @@ class Optimizer(_Part):
     """Decoupled for adamw and muon."""
     momentum: float | None = Field(default=None, ge=0, lt=1)
     """Share of the old mean gradient that is kept; beta 1 of adam and adamw."""
+    nesterov: bool = True
+    """Whether sgd looks ahead by its momentum (Nesterov)."""
 
 
 class Schedule(_Part):
     """Learning rate as a factor of progress."""
 
-    name: Literal["constant", "step", "poly", "linear", "cosine"] = "cosine"
-    """How the learning rate falls after its warm-up."""
+    name: Literal["constant", "step", "multistep", "poly", "linear", "cosine", "onecycle"] = "cosine"
+    """How the learning rate falls after its warm-up; the shares below are of the steps from there on."""
     warmup: float = Field(default=0.08, ge=0, lt=1)
-    """Share of the steps in which the rate rises linearly from 0."""
+    """Share of the steps in which the rate rises linearly from 0; onecycle has `rise` instead."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """For step: the share of the steps after which the rate falls, again and again; none: once at 1/2, once at 3/4."""
+    marks: tuple[float, ...] = (0.5, 0.75)
+    """For multistep: the shares of the steps after which the rate falls."""
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    """For step and multistep: what each fall multiplies the rate by."""
+    power: float = Field(default=0.9, gt=0)
+    """For poly: exponent of what is left of the steps."""
+    rise: float = Field(default=0.3, gt=0, lt=1)
+    """For onecycle: share of the steps in which the rate rises, from 1/25 of the highest."""
+
+    @field_validator("marks")
+    @classmethod
+    def _rise(cls, marks: tuple[float, ...]) -> tuple[float, ...]:
+        if list(marks) != sorted(set(marks)) or not all(0 < mark < 1 for mark in marks):
+            raise ValueError("marks must rise and lie between 0 and 1")
+        return marks
 
 
 class Augment(_Part):
@@ -124,6 +147,12 @@ class Augment(_Part):
     """Largest relative change."""
     color: float = Field(default=0.1, ge=0, le=1)
     """Largest relative change of each channel by itself."""
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a box is taken from another image."""
+    classmix: float = Field(default=0.0, ge=0, le=1)
+    """Probability that half of the classes of another image are laid over this one."""
+    copy_paste: float = Field(default=0.0, ge=0, le=1)
+    """Probability that half of the objects of another image are laid over this one."""
 
 
 class Loss(_Part):
@@ -140,11 +169,6 @@ class Loss(_Part):
     """Share of the cross-entropy's target that is spread over all classes."""
     auxiliary: float = Field(default=0.4, ge=0)
     """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Loss":
-        losses.terms(self.name, label_smoothing=self.label_smoothing)
-        return self
 
 
 class Recipe(_Part):
@@ -176,6 +200,8 @@ class Recipe(_Part):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     encoder: Encoder = Encoder()
+    init: Literal["kaiming", "xavier"] = "kaiming"
+    """What random weights are drawn by: He's variance for convolutions, or Glorot's for them and linear maps."""
     clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm; None leaves gradients alone."""
     accumulate: int = Field(default=1, ge=1)
@@ -222,14 +248,22 @@ class Recipe(_Part):
     def hash(self) -> str:
         """64 hexadecimal digits that name everything that decides the run, apart from the data."""
         fields = self.model_dump(mode="json", exclude=set(UNHASHED))
-        for name in LATER:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                del fields[name]
+        fields = _without_later_defaults(fields, Recipe().model_dump(mode="json"))
         return sha256(json.dumps(fields, sort_keys=True).encode())
 
     def to_yaml(self) -> str:
         """YAML that `from_tree(parse_yaml(...))` reads back to an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _without_later_defaults(tree: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    kept = {}
+    for name, value in tree.items():
+        key, default = prefix + name, defaults[name]
+        if key not in LATER or value != default:
+            nested = isinstance(value, dict)
+            kept[name] = _without_later_defaults(value, default, f"{key}.") if nested else value
+    return kept
 
 
 def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
@@ -284,47 +318,6 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise RecipeError(path, f"holds {type(tree).__name__}, not a mapping", "Write lines such as `model: unet`")
     return tree
-
-
-def parse_yaml(text: str, place: str) -> Any:
-    """Plain YAML -> plain values. Tags, aliases, repeated keys and anything above 1 MB are refused."""
-    if len(text) > 1_000_000:
-        raise RecipeError(place, f"{len(text)} characters", "A recipe has at most a million")
-    try:
-        return yaml.load(text, Loader=_PlainLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(place, f"not plain YAML ({' '.join(str(error).split())})", "Correct that line") from error
-
-
-class _PlainLoader(yaml.SafeLoader):
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(
-                f"alias *{self.peek_event().anchor}"
-            )  # aliases multiply: a short file could fill the memory
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [key.value for key, _ in node.value]
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: repeated key {', '.join(repeated)}")
-        return super().construct_mapping(node, deep)
-
-
-def _only(tag: str, pattern: str, first: str) -> None:
-    resolvers = _PlainLoader.yaml_implicit_resolvers
-    _PlainLoader.yaml_implicit_resolvers = {
-        letter: [entry for entry in entries if entry[0] != tag] for letter, entries in resolvers.items()
-    }
-    _PlainLoader.add_implicit_resolver(tag, re.compile(pattern), list(first))
-
-
-# YAML 1.1 reads 1e-3 as text and `no` as false; people mean a number and a word.
-_only(
-    "tag:yaml.org,2002:float", r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$", "-+.0123456789"
-)
-_only("tag:yaml.org,2002:bool", r"^(true|false)$", "tf")
 
 
 def _explained(error: ValidationError, place: str) -> RecipeError:

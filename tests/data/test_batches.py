@@ -1,6 +1,6 @@
 """The batches of a run are one fixed sequence, whoever asks for them, in whatever order, on however many workers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from segtrial.data.batches import Batches, Phase
 from segtrial.data.sample import Sample
 from segtrial.errors import ImageError, RecipeError
 
-EVERYTHING = Augmentation(flip_vertical=0.5, rotate=15, shift=0.1)
+EVERYTHING = Augmentation(flip_vertical=0.5, rotate=15, shift=0.1, cutmix=0.5, classmix=0.5, copy_paste=0.5)
 PHASES = (Phase(3, 4, (12, 16), (0.5, 0.8)), Phase(2, 5, (20, 24), (0.7, 1.2)), Phase(3, 2, (32, 40), (1, 1)))
 few = settings(max_examples=60, deadline=None)
 
@@ -155,6 +155,46 @@ def test_resident_samples_give_the_same_bits(floats, mixed):
     for ours, theirs in zip(resident.loader(0, 8), host.loader(0, 8), strict=True):
         assert_same(ours, theirs)
         assert ours.images.is_contiguous(memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Samples of one colour each, whose classes fit it: a pixel tells whose it is, and so does its class."""
+
+    count: int
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        target = np.full((30, 40), index % 10, dtype=np.uint8)
+        target[13:16] = 11 + index % 10  # a second class, which a crop shows as less than a quarter of it
+        image = np.full((3, 30, 40), index, dtype=np.uint8)
+        return Sample(image, target, f"scene/{index:03}", "scene")
+
+
+@pytest.mark.parametrize("name", ["cutmix", "classmix", "copy_paste"])
+def test_a_mixed_crop_takes_image_and_mask_from_one_other_sample(name):
+    plain = Augmentation.none()
+    phases, samples = [Phase(5, 12, (12, 16), (0.5, 0.8))], 30
+    always = batches_of(Flat(samples), phases, replace(plain, **{name: 1.0}))
+    often = batches_of(Flat(samples), phases, replace(plain, **{name: 0.5}))
+    never = batches_of(Flat(samples), phases, plain)
+    mixed, partners = 0, set()
+    for step in range(5):
+        batch, some, none = always.batch(step), often.batch(step), never.batch(step)
+        for row, (_, index) in enumerate(always.keys(step)):
+            image, target = batch.images[row, 0], batch.targets[row]
+            assert torch.equal(target % 11 % 10, image % 10)
+            others = set(image.unique().tolist()) - {index}
+            assert len(others) <= 1
+            partners |= others
+            mixed += bool(others)
+            assert torch.equal(target[image == index], none.targets[row][image == index])
+            # a smaller probability mixes fewer samples, and those in the same way
+            assert any(torch.equal(some.images[row], other.images[row]) for other in (batch, none))
+    assert mixed > 20
+    assert len(partners) > 12  # 60 draws of 29 others
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -26,6 +26,30 @@ def test_weights_have_the_variance_worked_out_by_hand(layer, variance):
     assert not layer.bias.any()
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv2d(32, 64, 3), nn.ConvTranspose2d(64, 32, 2, stride=2), nn.Linear(100, 200)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_xavier_is_torchs(layer):
+    initialise(layer, 0, "xavier")
+    torch.manual_seed(0)
+    peer = nn.init.xavier_normal_(torch.empty_like(layer.weight))
+    assert layer.weight.std().item() == pytest.approx(peer.std().item(), rel=0.05)
+    assert not layer.bias.any()
+
+
+def test_xavier_scales_the_same_draws_and_leaves_layers_with_rules_of_their_own():
+    """Two groups of 64 channels: an output is made of 64 x 9 weights, an input goes into 32 x 9."""
+    layers = nn.ModuleDict({"grouped": nn.Conv2d(128, 64, 3, groups=2), "scores": ScoreConv(8, 4, 1)})
+    initialise(layers, 5)
+    he = {name: value.clone() for name, value in layers.state_dict().items()}
+    initialise(layers, 5, "xavier")
+    ratio = ((2 / (64 * 9 + 32 * 9)) / (2 / (32 * 9))) ** 0.5
+    torch.testing.assert_close(layers["grouped"].weight.detach(), he["grouped.weight"] * ratio)
+    assert torch.equal(layers["scores"].weight, he["scores.weight"])
+
+
 def test_relu_layers_keep_the_variance_of_gradients():
     layers = nn.Sequential(*(nn.Sequential(nn.Conv2d(512, 512, 1), nn.ReLU()) for _ in range(10)))
     initialise(layers, seed=0)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from segtrial import models
 from segtrial.data.batches import Batch
 from segtrial.errors import RunError
+from segtrial.models._init import initialise
 from segtrial.randomness import key_of
 from segtrial.recipe import Loss, Optimizer, Recipe, Schedule
 from segtrial.training.goal import thinned
@@ -99,6 +101,26 @@ def test_the_rate_follows_the_schedule():
         rates.append(learner.optimizer.param_groups[0]["lr"])
     assert rates[0] < rates[1] < rates[2]
     assert rates[3] < rates[2]
+
+
+def test_options_of_schedule_optimizer_and_first_weights_reach_the_learner():
+    plain, _ = learner_on_toytown(PLAIN, batch=1, size=(32, 32))
+    wish = {
+        "schedule": Schedule(name="multistep", warmup=0.0, marks=(0.25,), factor=0.5),
+        "optimizer": Optimizer(name="sgd", lr=0.01, momentum=0.9, nesterov=False),
+        "init": "xavier",
+    }
+    learner, _ = learner_on_toytown(PLAIN.model_copy(update=wish), batch=1, size=(32, 32))
+    rates = []
+    for learner.steps_done in range(3):
+        rates.append(learner.learning_rate())
+    assert rates == [0.01, 0.005, 0.005]
+    assert not any(group["nesterov"] for group in learner.optimizer.param_groups)
+    expected = models.build("unet", len(learner.plan.class_weights), learner.plan.in_channels, batchnorm=False)
+    initialise(expected, 0, "xavier")
+    drawn = torch.cat([value.flatten() for value in expected.parameters()]).detach().numpy()
+    np.testing.assert_array_equal(parameters(learner), drawn)
+    assert not np.array_equal(parameters(plain), drawn)
 
 
 def test_thinned_targets_take_each_pixel_of_a_cell_in_turn():

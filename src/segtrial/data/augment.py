@@ -40,6 +40,12 @@ class Augmentation:
     """Distance from mid-grey times 1 - x to 1 + x, 0 to 1."""
     color: Number = 0.1
     """Each channel times its own 1 - x to 1 + x, 0 to 1."""
+    cutmix: Number = 0.0
+    """Probability, 0 to 1; this and the next two are drawn and done in `mixing`."""
+    classmix: Number = 0.0
+    """Probability, 0 to 1."""
+    copy_paste: Number = 0.0
+    """Probability, 0 to 1."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

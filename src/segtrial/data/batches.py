@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segtrial.data.augment import Augmentation, Number, apply, draw
+from segtrial.data.mixing import mixings, paste
 from segtrial.data.sample import Sample
 from segtrial.errors import RecipeError, UserError
 from segtrial.randomness import generator
@@ -122,7 +123,7 @@ class Batches:
         if world > phase.batch:
             raise RecipeError("batch", f"{phase.batch} samples for {world} ranks", "Give every rank at least one")
         places = self.keys(step)[rank * phase.batch // world : (rank + 1) * phase.batch // world]
-        made = [self._crop(epoch, index, phase) for epoch, index in places]
+        made = [self._mixed(epoch, index, phase) for epoch, index in places]
         images, targets, keys = zip(*made, strict=True)
         return self._on_device(Batch(_stack(images), torch.stack(targets), keys))
 
@@ -158,6 +159,14 @@ class Batches:
     def _phase_number(self, step: int) -> int:
         assert 0 <= step < self.steps, f"step {step} of {self.steps}"
         return bisect_right(self._first_steps, step) - 1
+
+    def _mixed(self, epoch: int, index: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
+        """The crop of a sample, with what its partners' crops of that epoch bring."""
+        image, target, key = self._crop(epoch, index, phase)
+        for mixing in mixings(self.augmentation, self.seed, epoch, key):
+            other_image, other_target, _ = self._crop(epoch, mixing.partner_of(index, len(self.store)), phase)
+            image, target = paste(image, target, other_image, other_target, mixing.region(other_target))
+        return image, target, key
 
     def _crop(self, epoch: int, index: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
         image, target, key = self._resident.sample(index) if self._resident else _tensors(self.store[index])

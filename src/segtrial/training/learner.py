@@ -22,6 +22,7 @@ from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
 from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
+from segtrial.schedules import Shape, learning_rate_factor
 from segtrial.training import memory
 from segtrial.training.fine_tuning import Frozen, frozen_modules, rate_factors, thaws
 from segtrial.training.goal import Goal
@@ -51,6 +52,7 @@ class Learner:
             lr=wish.lr,
             weight_decay=wish.weight_decay,
             momentum=wish.momentum,
+            nesterov=wish.nesterov,
             precision=getattr(torch, plan.precision),
             factors=rate_factors(recipe, self.network.core),
         )
@@ -163,7 +165,8 @@ class Learner:
 
     def _factor(self) -> float:
         wish = self.recipe.schedule
-        return optimizers.learning_rate_factor(wish.name, self.steps_done / self.plan.steps, warmup=wish.warmup)
+        shape = Shape(**wish.model_dump(exclude={"name", "warmup"}))
+        return learning_rate_factor(wish.name, self.steps_done / self.plan.steps, wish.warmup, shape)
 
     def _set_learning_rate(self) -> None:
         factor = self._factor()
@@ -183,7 +186,7 @@ def new_network(recipe: Recipe, plan: Plan) -> Whole:
     """The recipe's network with its first weights, a function of (seed, parameter names) alone."""
     name, options = models.parse(recipe.model)
     core = models.build(name, len(plan.class_weights), plan.in_channels, **options)
-    initialise(core, recipe.seed)
+    initialise(core, recipe.seed, recipe.init)
     return Whole(core, torch.tensor(plan.mean), torch.tensor(plan.std))
 
 

@@ -1,0 +1,49 @@
+"""YAML text -> plain values: no tags, no aliases, no repeated keys; numbers and words as people mean them."""
+
+import re
+from typing import Any
+
+import yaml
+
+from segtrial.errors import RecipeError
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Plain YAML -> plain values. Tags, aliases, repeated keys and anything above 1 MB are refused."""
+    if len(text) > 1_000_000:
+        raise RecipeError(place, f"{len(text)} characters", "A recipe has at most a million")
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise RecipeError(place, f"not plain YAML ({' '.join(str(error).split())})", "Correct that line") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"alias *{self.peek_event().anchor}"
+            )  # aliases multiply: a short file could fill the memory
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: repeated key {', '.join(repeated)}")
+        return super().construct_mapping(node, deep)
+
+
+def _only(tag: str, pattern: str, first: str) -> None:
+    resolvers = _PlainLoader.yaml_implicit_resolvers
+    _PlainLoader.yaml_implicit_resolvers = {
+        letter: [entry for entry in entries if entry[0] != tag] for letter, entries in resolvers.items()
+    }
+    _PlainLoader.add_implicit_resolver(tag, re.compile(pattern), list(first))
+
+
+# YAML 1.1 reads 1e-3 as text and `no` as false; people mean a number and a word.
+_only(
+    "tag:yaml.org,2002:float", r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$", "-+.0123456789"
+)
+_only("tag:yaml.org,2002:bool", r"^(true|false)$", "tf")

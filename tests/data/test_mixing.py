@@ -1,0 +1,144 @@
+"""What each mixing takes from the partner, by hand, by laws and against scikit-image's connected parts."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from skimage.measure import label as connected_parts
+
+from segtrial.data.augment import Augmentation
+from segtrial.data.mixing import (
+    LARGEST_OBJECT,
+    REGIONS,
+    UNITS,
+    Mixing,
+    classmix_region,
+    copy_paste_region,
+    cutmix_region,
+    mixings,
+    paste,
+)
+from segtrial.errors import RecipeError
+from segtrial.shapes import IGNORE
+
+few = settings(max_examples=60, deadline=None)
+MASKS = arrays.arrays(
+    np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 1, 2, 255])
+)
+ALL = Augmentation(cutmix=0.5, classmix=0.5, copy_paste=0.5)
+
+
+def units_of(seed):
+    return tuple(np.random.default_rng(seed).random(UNITS).tolist())
+
+
+def boxed(top, bottom, left, right, size=(8, 12)):
+    region = torch.zeros(size, dtype=torch.bool)
+    region[top:bottom, left:right] = True
+    return region
+
+
+@pytest.mark.parametrize(
+    ("share", "row", "column", "expected"),
+    [
+        (0.25, 0.5, 0.5, boxed(2, 6, 3, 9)),  # half of each side
+        (0.25, 0.0, 0.0, boxed(0, 2, 0, 3)),  # centred on a corner: cut there
+        (0.25, 1.0, 0.5, boxed(6, 8, 3, 9)),
+        (1.0, 0.5, 0.5, boxed(0, 8, 0, 12)),
+        (0.0, 0.5, 0.5, boxed(0, 0, 0, 0)),
+    ],
+)
+def test_a_box_by_hand(share, row, column, expected):
+    units = (share, row, column, *units_of(0)[3:])
+    assert torch.equal(cutmix_region(torch.zeros(8, 12, dtype=torch.uint8), units), expected)
+
+
+@few
+@given(mask=MASKS, seed=st.integers(0, 999))
+def test_classmix_takes_whole_classes_half_of_them(mask, seed):
+    region = classmix_region(torch.from_numpy(mask), units_of(seed)).numpy()
+    present = set(mask[mask != IGNORE].tolist())
+    taken = set(mask[region].tolist())
+    assert len(taken) == len(present) // 2
+    assert taken <= present
+    assert np.array_equal(region, np.isin(mask, list(taken)))
+
+
+def test_every_class_is_as_likely_as_another():
+    mask = torch.arange(4, dtype=torch.uint8).repeat(4, 1)
+    taken = sum(classmix_region(mask, units_of(seed))[0].float() for seed in range(400)) / 400
+    assert ((taken - 0.5).abs() < 0.1).all()  # four standard deviations
+
+
+@few
+@given(mask=MASKS, seed=st.integers(0, 999))
+def test_copy_paste_takes_whole_objects_and_nothing_large_or_ignored(mask, seed):
+    region = copy_paste_region(torch.from_numpy(mask), units_of(seed)).numpy()
+    parts = connected_parts(mask.astype(int), background=IGNORE, connectivity=2)
+    assert not region[mask == IGNORE].any()
+    for number in range(1, parts.max() + 1):
+        inside = region[parts == number]
+        assert inside.all() or not inside.any()
+        assert not inside.any() or inside.size <= LARGEST_OBJECT * mask.size
+
+
+def test_each_object_is_taken_in_half_of_the_draws():
+    mask = torch.zeros(12, 12, dtype=torch.uint8)
+    mask[1:4, 1:4], mask[6:9, 1:4], mask[2:5, 7:10] = 1, 1, 2
+    taken = sum(copy_paste_region(mask, units_of(seed)).float() for seed in range(400)) / 400
+    assert ((taken[mask > 0] - 0.5).abs() < 0.1).all()
+    assert not taken[mask == 0].any()  # the largest part is what the objects stand on
+    together = [copy_paste_region(mask, units_of(seed))[[1, 6], [1, 1]].tolist() for seed in range(50)]
+    assert len({tuple(pair) for pair in together}) == 4  # two objects of one class are drawn apart
+
+
+@few
+@given(mask=MASKS, seed=st.integers(0, 999), name=st.sampled_from(sorted(REGIONS)))
+def test_pixels_are_the_partners_where_the_region_says_so(mask, seed, name):
+    other = torch.from_numpy(mask)
+    region = REGIONS[name](other, units_of(seed))
+    zeros = torch.zeros(3, *mask.shape, dtype=torch.uint8)
+    image, target = paste(zeros, torch.full_like(other, 7), zeros + 9, other, region)
+    assert torch.equal(image == 9, region.expand(3, -1, -1))
+    assert torch.equal(target, torch.from_numpy(np.where(region.numpy(), mask, 7)))
+    assert image.dtype == target.dtype == torch.uint8
+
+
+def test_a_mixing_is_drawn_alike_whatever_else_is_on():
+    for key in (f"sample {number}" for number in range(30)):
+        together = {mixing.name: mixing for mixing in mixings(ALL, 3, 1, key)}
+        for name in REGIONS:
+            alone = mixings(Augmentation(**{name: 0.5}), 3, 1, key)
+            assert alone == ([together[name]] if name in together else [])
+            assert alone == [] or alone == mixings(Augmentation(**{name: 1.0}), 3, 1, key)
+    assert mixings(Augmentation(), 3, 1, "any") == []
+
+
+def test_seeds_epochs_and_keys_are_drawn_apart():
+    always = Augmentation(cutmix=1, classmix=1, copy_paste=1)
+    draws = [mixings(always, *place) for place in ((0, 0, "a"), (1, 0, "a"), (0, 1, "a"), (0, 0, "b"))]
+    assert len({mixing.units for drawn in draws for mixing in drawn}) == 12
+    assert [[mixing.name for mixing in drawn] for drawn in draws] == [list(REGIONS)] * 4
+
+
+@few
+@given(unit=st.floats(0, 1, exclude_max=True), samples=st.integers(2, 50), data=st.data())
+def test_a_partner_is_another_sample(unit, samples, data):
+    index = data.draw(st.integers(0, samples - 1))
+    partner = Mixing("cutmix", unit, units_of(0)).partner_of(index, samples)
+    assert 0 <= partner < samples
+    assert partner != index
+
+
+def test_every_other_sample_is_as_likely_and_a_single_one_is_its_own():
+    partners = [Mixing("cutmix", (place + 0.5) / 8, units_of(0)).partner_of(2, 5) for place in range(8)]
+    assert sorted(partners) == [0, 0, 1, 1, 3, 3, 4, 4]
+    assert Mixing("cutmix", 0.9, units_of(0)).partner_of(0, 1) == 0
+
+
+@pytest.mark.parametrize("name", sorted(REGIONS))
+def test_a_probability_out_of_its_range_is_named(name):
+    with pytest.raises(RecipeError, match=rf"augmentation\.{name}: 1.5\. Give a number from 0 to 1"):
+        Augmentation(**{name: 1.5})
