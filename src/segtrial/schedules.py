@@ -73,11 +73,13 @@ def plateau_factor(scores: Sequence[Number | None], patience: int, factor: Numbe
     It falls by `factor` once `patience` (from 1) evaluations in a row were no better than the best before them, then
     waits as long again: torch's ReduceLROnPlateau of patience - 1 without threshold. An undefined score is no better.
     """
-    best, waited, falls = -math.inf, 0, 0
+    best: Number = -math.inf
+    waited = falls = 0
     for score in scores:
-        better = score is not None and score > best
-        best = score if better else best
-        waited = 0 if better else waited + 1
+        if score is not None and score > best:
+            best, waited = score, 0
+        else:
+            waited += 1
         if waited == patience:
             waited, falls = 0, falls + 1
     return factor**falls

@@ -68,7 +68,8 @@ def copy_paste_region(target: UInt8[Tensor, "h w"], units: tuple[float, ...]) ->
     labels = target.cpu().numpy()
     pasted, found = np.zeros(labels.shape, bool), 0
     for label in np.unique(labels[labels != IGNORE]):
-        numbered, count = ndimage.label(labels == label, structure=np.ones((3, 3)))  # 0 is what has another label
+        numbered = np.zeros(labels.shape, np.int32)  # 0 is what has another label
+        count = int(ndimage.label(labels == label, structure=np.ones((3, 3)), output=numbered))  # type: ignore[arg-type]
         small = np.bincount(numbered.ravel(), minlength=count + 1) <= LARGEST_OBJECT * labels.size
         drawn = [False, *(units[(found + number) % UNITS] < 0.5 for number in range(count))]
         pasted |= (small & drawn)[numbered]
