@@ -196,9 +196,10 @@ def test_real_palettes(real):
     assert sum(len(items) for items in data.parts.values()) == 1000
 
 
-def test_real_polygons_are_named(real):
-    with pytest.raises(PairingError, match=r"trainval\.json: 18 images and no masks.*Annotation JSON is not read yet"):
-        open_dataset(real("fruit_coco"))
+def test_annotations_of_an_unknown_tool_are_named(make):
+    root = make({"a.png": photo(1), "notes.json": '{"objects": [{"segmentation": [[1, 2, 3]]}]}'})
+    with pytest.raises(PairingError, match=r"notes\.json: 1 images and no masks.*Read are COCO and Labelme"):
+        open_dataset(root)
 
 
 def test_pictures_come_back_through_every_lossless_format(make):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from segtrial.data import cityscapes, coco, labelme, voc
 from segtrial.data.camvid import is_camvid, open_camvid
 from segtrial.data.folder import open_folder
 from segtrial.data.sample import Dataset
@@ -9,6 +10,14 @@ from segtrial.data.split import SplitOptions
 from segtrial.errors import DataNotFound, nearest
 
 DESCRIPTION = "data.yaml"
+
+LAYOUTS = (  # the first that recognises a folder opens it; a folder that none recognises is open_folder's
+    (is_camvid, open_camvid),
+    (voc.recognises, voc.open_voc),
+    (cityscapes.recognises, cityscapes.open_cityscapes),
+    (coco.recognises, coco.open_coco),  # this one and the next: only where no picture is a mask
+    (labelme.recognises, labelme.open_labelme),
+)
 
 
 def open_dataset(source: str | Path, options: SplitOptions = SplitOptions()) -> Dataset:  # noqa: B008 (frozen)
@@ -35,7 +44,8 @@ def open_dataset(source: str | Path, options: SplitOptions = SplitOptions()) -> 
 def _open_folder(root: Path, options: SplitOptions) -> Dataset:
     if (root / DESCRIPTION).is_file():
         return open_dataset(root / DESCRIPTION, options)
-    return open_camvid(root, options) if is_camvid(root) else open_folder(root, options)
+    found = next((opens for recognises, opens in LAYOUTS if recognises(root)), open_folder)
+    return found(root, options)
 
 
 def _absent(path: Path) -> DataNotFound:
