@@ -198,7 +198,7 @@ def test_real_palettes(real):
 
 def test_annotations_of_an_unknown_tool_are_named(make):
     root = make({"a.png": photo(1), "notes.json": '{"objects": [{"segmentation": [[1, 2, 3]]}]}'})
-    with pytest.raises(PairingError, match=r"notes\.json: 1 images and no masks.*Read are COCO and Labelme"):
+    with pytest.raises(PairingError, match=r"notes\.json: 1 images and no masks.*Read are COCO, Labelme, VIA and CVAT"):
         open_dataset(root)
 
 

@@ -175,6 +175,19 @@ def test_compressed_run_lengths_by_hand():
     assert unpack_runs("543O") == [5, 4, 3, 3]
 
 
+def test_run_lengths_that_pycocotools_wrote():
+    expected = np.zeros((9, 11), bool)  # pycocotools 2.0.11 encoded these two masks
+    expected[1:5, 2:9] = expected[7] = True
+    expected[3, 3:5] = False
+    text = "7180J30M01OO1001OO10030M030M030M030M6000I"
+    np.testing.assert_array_equal(unroll(np.array(unpack_runs(text)), (9, 11)), expected)
+    expected = np.zeros((40, 50), bool)
+    expected[3:39, 4:44] = True
+    expected[10:20, 10:30] = False
+    text = f"S5T140000000000SO6<J{'D6<J' * 19}a000000000000000000000000000]7"
+    np.testing.assert_array_equal(unroll(np.array(unpack_runs(text)), (40, 50)), expected)
+
+
 @settings(max_examples=200)
 @given(st.lists(st.integers(0, 2**31), max_size=12))
 def test_compressed_run_lengths_come_back(runs):

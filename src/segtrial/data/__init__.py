@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segtrial.data import cityscapes, coco, labelme, voc
+from segtrial.data import cityscapes, coco, cvat, labelme, via, voc
 from segtrial.data.camvid import is_camvid, open_camvid
 from segtrial.data.folder import open_folder
 from segtrial.data.sample import Dataset
@@ -15,8 +15,10 @@ LAYOUTS = (  # the first that recognises a folder opens it; a folder that none r
     (is_camvid, open_camvid),
     (voc.recognises, voc.open_voc),
     (cityscapes.recognises, cityscapes.open_cityscapes),
-    (coco.recognises, coco.open_coco),  # this one and the next: only where no picture is a mask
+    (coco.recognises, coco.open_coco),  # this one and those below: only where no picture is a mask
     (labelme.recognises, labelme.open_labelme),
+    (via.recognises, via.open_via),
+    (cvat.recognises, cvat.open_cvat),
 )
 
 

@@ -1,10 +1,11 @@
 """Shapes that a tool wrote for each picture -> Dataset: they are painted into masks when they are read.
 
-Shared by the layouts whose labels are outlines (coco.py, labelme.py): hostile JSON, names to class numbers,
-names to pictures, and the reader.
+Shared by the layouts whose labels are outlines (coco.py, labelme.py, via.py, cvat.py): hostile JSON, names to class
+numbers, names to pictures, and the reader.
 """
 
 import json
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from segtrial.classes import Classes
-from segtrial.data._walk import File, walk
+from segtrial.data._walk import PART_WORDS, File, walk
 from segtrial.data.pairing import find_pairs
 from segtrial.data.pictures import Header, read_header, read_image
 from segtrial.data.polygons import BACKGROUND, Ring, Shape, paint
@@ -116,6 +117,12 @@ def has_masks(root: Path) -> bool:
     except DataError:
         return False
     return True
+
+
+def part_in(path: str) -> str:
+    """The part that a word of a path names: "annotations/instances_val2017" -> "val"; "" if none."""
+    words = re.findall(r"[a-z]+", path.lower())
+    return next((PART_WORDS[word] for word in words if word in PART_WORDS), "")
 
 
 def ends_of(path: Path) -> str:

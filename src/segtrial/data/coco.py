@@ -12,7 +12,6 @@ Where objects overlap, the smaller one (by the area of its outline) lies on top,
 do categories called void or ignore.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,12 +30,12 @@ from segtrial.data._annotation import (
     kind_of,
     name_classes,
     open_drawings,
+    part_in,
     points_of,
     read_json,
     size_of,
 )
 from segtrial.data._parallel import raise_all
-from segtrial.data._walk import PART_WORDS
 from segtrial.data.polygons import Shape, unpack_runs
 from segtrial.data.sample import Dataset
 from segtrial.data.split import SplitOptions
@@ -102,18 +101,16 @@ def _read(root: Path, path: Path) -> File:
         if number in categories or name in categories.values():
             raise DataError(path, f"category {number} ({name!r}) is there twice", "Give each one number and one name")
         categories[number] = name
-    words = re.findall(r"[a-z]+", path.relative_to(root).with_suffix("").as_posix().lower())
-    part = next((PART_WORDS[word] for word in words if word in PART_WORDS), "")
-    return File(path, part, content, categories)
+    return File(path, part_in(path.relative_to(root).with_suffix("").as_posix()), content, categories)
 
 
 def _unused(files: Sequence[File]) -> list[str]:
     """The category that Roboflow adds: it has no annotation, and all the others name it as their supercategory."""
     used = {
-        file.categories.get(one.get("category_id"))
+        file.categories.get(number)
         for file in files
         for one in get(file.path, file.content, "annotations", list)
-        if isinstance(one, dict) and isinstance(one.get("category_id"), int)
+        if isinstance(one, dict) and isinstance(number := one.get("category_id"), int)
     }
     above: dict[str, set[str]] = defaultdict(set)
     for file in files:

@@ -26,12 +26,13 @@ from segtrial.data._annotation import (
     kind_of,
     name_classes,
     open_drawings,
+    part_in,
     points_of,
     read_json,
     size_of,
 )
 from segtrial.data._parallel import all_of
-from segtrial.data._walk import PART_WORDS, walk
+from segtrial.data._walk import walk
 from segtrial.data.polygons import Shape, ellipse, rectangle
 from segtrial.data.sample import Dataset
 from segtrial.data.split import SplitOptions
@@ -126,6 +127,4 @@ def _ring(place: str, kind: str, shape: Mapping[str, Any]) -> np.ndarray:
 def _drawing(root: Path, file: File, index: Mapping[str, int], pictures: Pictures) -> Drawing:
     image = pictures.find(file.path, file.path, get(file.path, file.content, "imagePath", str))
     shapes = tuple(Shape(index[label], (ring,)) for label, ring in file.rings)
-    folders = image.relative_to(root).parts[:-1]
-    part = next((PART_WORDS[name.lower()] for name in folders if name.lower() in PART_WORDS), "")
-    return Drawing(image, file.path, file.size, shapes, part)
+    return Drawing(image, file.path, file.size, shapes, part_in(image.parent.relative_to(root).as_posix()))

@@ -126,7 +126,7 @@ def _no_masks(root: Path, found: Found) -> PairingError:
     annotations = [path for path in found.json if '"segmentation"' in path.read_text(errors="replace")[:2_000_000]]
     if annotations:
         what = f"{len(found.pictures)} images and no masks; {annotations[0].name} holds polygons (annotation JSON)"
-        fix = "Read are COCO and Labelme (without a data.yaml): export it so, or draw one PNG of class numbers an image"
+        fix = "Read are COCO, Labelme, VIA and CVAT, without a data.yaml: export it so, or draw a PNG of class numbers each"
         return PairingError(annotations[0], what, fix)
     return PairingError(root, f"{len(found.pictures)} pictures, and none of them looks like a mask", LAYOUTS)
 
