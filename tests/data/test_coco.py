@@ -285,6 +285,15 @@ def test_a_picture_in_two_files_is_refused(make):
         open_dataset(root)
 
 
+def test_many_json_files_are_not_looked_through(make, monkeypatch):
+    root = folder(make, GOOD)
+    make({"x.json": "{}", "images/y.json": "{}"})
+    assert open_dataset(root).layout == "coco"
+    monkeypatch.setattr("segtrial.data._annotation.MOST_FILES", 2)
+    with pytest.raises(PairingError, match=r"labels\.json: 2 images and no masks"):
+        open_dataset(root)
+
+
 def test_a_file_that_is_too_large_is_not_read(make, monkeypatch):
     monkeypatch.setattr("segtrial.data.coco.LARGEST", 100)
     with pytest.raises(DataError, match=r"labels\.json: \d+ bytes; at most 100 are read"):

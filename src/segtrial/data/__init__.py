@@ -15,8 +15,8 @@ LAYOUTS = (  # the first that recognises a folder opens it; a folder that none r
     (is_camvid, open_camvid),
     (voc.recognises, voc.open_voc),
     (cityscapes.recognises, cityscapes.open_cityscapes),
-    (coco.recognises, coco.open_coco),  # this one and those below: only where no picture is a mask
-    (labelme.recognises, labelme.open_labelme),
+    (labelme.recognises, labelme.open_labelme),  # this one and those below: only where no picture is a mask
+    (coco.recognises, coco.open_coco),
     (via.recognises, via.open_via),
     (cvat.recognises, cvat.open_cvat),
 )

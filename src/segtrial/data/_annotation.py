@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,9 @@ FARTHEST = 1e7
 
 MOST_CORNERS = 100_000
 """Corners of one polygon."""
+
+MOST_FILES = 64
+"""Files of annotations, each for many pictures, in one data set."""
 
 PEEKED = 65_536
 """Bytes at the start and at the end of a JSON file that tell which tool wrote it."""
@@ -123,6 +127,13 @@ def part_in(path: str) -> str:
     """The part that a word of a path names: "annotations/instances_val2017" -> "val"; "" if none."""
     words = re.findall(r"[a-z]+", path.lower())
     return next((PART_WORDS[word] for word in words if word in PART_WORDS), "")
+
+
+def json_beside(root: Path) -> list[Path]:
+    """The JSON files in `root` and in its folders; none if there are many, for then each is of one picture."""
+    places = islice(chain(root.glob("*.json"), root.glob("*/*.json")), MOST_FILES + 1)
+    found = [path for path in places if path.is_file()]
+    return sorted(found, key=lambda path: (path.parent != root, path)) if len(found) <= MOST_FILES else []
 
 
 def ends_of(path: Path) -> str:

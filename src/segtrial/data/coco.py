@@ -27,6 +27,7 @@ from segtrial.data._annotation import (
     ends_of,
     get,
     has_masks,
+    json_beside,
     kind_of,
     name_classes,
     open_drawings,
@@ -86,8 +87,7 @@ def open_coco(root: Path, options: SplitOptions) -> Dataset:
 
 def _files(root: Path) -> list[Path]:
     """The JSON files of COCO's form; only those named instances... if there are any (not keypoints, not stuff)."""
-    beside = [path for path in [*sorted(root.glob("*.json")), *sorted(root.glob("*/*.json"))] if path.is_file()]
-    found = [path for path in beside if sum(key in ends_of(path) for key in KEYS) > 1]
+    found = [path for path in json_beside(root) if sum(key in ends_of(path) for key in KEYS) > 1]
     return [path for path in found if path.name.startswith("instances")] or found
 
 

@@ -18,6 +18,9 @@ SUFFIX_WORDS = frozenset(
         r"\w+", "l mask masks gt groundtruth label labels annotation annotations annot seg segmentation segmented"
     )
 )
+MOST_LOOKED_AT = 20
+"""JSON files that are looked into to say what they are."""
+
 LAYOUTS = (
     "Understood are: images/ and masks/ (or labels/, annotations/, gt/), each perhaps with train/ and val/ in or above;"
     " train/ and trainannot/; Train_RGB/ and Train_Labels/; JPEGImages/ and SegmentationClass/; one folder with x.jpg"
@@ -123,12 +126,21 @@ def _several(root: Path, suffixes: Sequence[str], images: int) -> PairingError:
 
 
 def _no_masks(root: Path, found: Found) -> PairingError:
-    annotations = [path for path in found.json if '"segmentation"' in path.read_text(errors="replace")[:2_000_000]]
+    annotations = [path for path in found.json[:MOST_LOOKED_AT] if b'"segmentation"' in _start(path)]
     if annotations:
         what = f"{len(found.pictures)} images and no masks; {annotations[0].name} holds polygons (annotation JSON)"
-        fix = "Read are COCO, Labelme, VIA and CVAT, without a data.yaml: export it so, or draw a PNG of class numbers each"
+        fix = "Read are COCO, Labelme, VIA and CVAT, without a data.yaml: export it so, or draw masks as PNG"
         return PairingError(annotations[0], what, fix)
     return PairingError(root, f"{len(found.pictures)} pictures, and none of them looks like a mask", LAYOUTS)
+
+
+def _start(path: Path) -> bytes:
+    """The first two million bytes of a file, none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2_000_000)
+    except OSError:
+        return b""
 
 
 def _endings(stem: str) -> list[str]:

@@ -24,6 +24,7 @@ from segtrial.data._annotation import (
     ends_of,
     get,
     has_masks,
+    json_beside,
     kind_of,
     name_classes,
     open_drawings,
@@ -97,8 +98,7 @@ def open_via(root: Path, options: SplitOptions) -> Dataset:
 
 
 def _files(root: Path) -> list[Path]:
-    beside = [path for path in [*sorted(root.glob("*.json")), *sorted(root.glob("*/*.json"))] if path.is_file()]
-    ends = {path: ends_of(path) for path in beside}
+    ends = {path: ends_of(path) for path in json_beside(root)}
     return [
         path
         for path, text in ends.items()
