@@ -164,6 +164,7 @@ CAME_LATER = {
     "schedule.factor": 0.5,
     "schedule.power": 2.0,
     "schedule.rise": 0.4,
+    "schedule.patience": 3,
     "augment.cutmix": 0.5,
     "augment.classmix": 0.5,
     "augment.copy_paste": 0.5,

@@ -47,7 +47,7 @@ def one_cycle(optimizer, rise):
 
 
 def test_every_schedule_has_a_peer():
-    assert {name for name, _, _ in PEERS} == set(SCHEDULES)
+    assert {name for name, _, _ in PEERS} == set(SCHEDULES) - {"plateau"}  # which falls by scores, see below
 
 
 @pytest.mark.parametrize(("name", "options", "peer"), PEERS, ids=lambda value: str(value) if value else "usual")

@@ -22,7 +22,7 @@ UNHASHED = ("data", "workers", "checkpoint_seconds", "progress_steps")
 """Fields that do not decide the result. `data` is a place; what lies there is named by the manifest hash."""
 LATER = (
     *("encoder", "init", "optimizer.nesterov"),
-    *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise"),
+    *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
 )
 """Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
@@ -107,7 +107,7 @@ class Optimizer(_Part):
 class Schedule(_Part):
     """Learning rate as a factor of progress."""
 
-    name: Literal["constant", "step", "multistep", "poly", "linear", "cosine", "onecycle"] = "cosine"
+    name: Literal["constant", "step", "multistep", "poly", "linear", "cosine", "onecycle", "plateau"] = "cosine"
     """How the learning rate falls after its warm-up; the shares below are of the steps from there on."""
     warmup: float = Field(default=0.08, ge=0, lt=1)
     """Share of the steps in which the rate rises linearly from 0; onecycle has `rise` instead."""
@@ -116,11 +116,13 @@ class Schedule(_Part):
     marks: tuple[float, ...] = (0.5, 0.75)
     """For multistep: the shares of the steps after which the rate falls."""
     factor: float = Field(default=0.1, gt=0, lt=1)
-    """For step and multistep: what each fall multiplies the rate by."""
+    """For step, multistep and plateau: what each fall multiplies the rate by."""
     power: float = Field(default=0.9, gt=0)
     """For poly: exponent of what is left of the steps."""
     rise: float = Field(default=0.3, gt=0, lt=1)
     """For onecycle: share of the steps in which the rate rises, from 1/25 of the highest."""
+    patience: int = Field(default=2, ge=1)
+    """For plateau: evaluations without a better val miou_dataset until the rate falls; set `evaluations` higher too."""
 
     @field_validator("marks")
     @classmethod

@@ -24,7 +24,7 @@ class Shape:
     marks: tuple[Number, ...] = (0.5, 0.75)
     """multistep: shares of the steps after which the rate falls."""
     factor: Number = 0.1
-    """step, multistep: what each fall multiplies the rate by."""
+    """step, multistep, plateau: what each fall multiplies the rate by."""
     power: Number = 0.9
     """poly: exponent."""
     rise: Number = 0.3
@@ -41,6 +41,7 @@ SCHEDULES: dict[str, Callable[[float, Shape], float]] = {
     "linear": lambda progress, shape: 1 - progress,
     "cosine": lambda progress, shape: (1 + math.cos(math.pi * progress)) / 2,
     "onecycle": lambda progress, shape: _one_cycle(progress, shape.rise),
+    "plateau": lambda progress, shape: 1.0,
 }
 """Progress from 0 to 1 -> factor of the highest rate.
 
@@ -48,6 +49,7 @@ step: He et al. 2016 (a tenth at 1/2 and at 3/4), or torch's StepLR. multistep: 
 DeepLab, 2018 (power .9). cosine: Loshchilov and Hutter, SGDR, 2017, without restarts. onecycle: Smith, A disciplined
 approach to neural network hyper-parameters, 2018, https://arxiv.org/abs/1803.09820: up from 1/25, then down to
 1/250,000, both half a cosine, as torch's OneCycleLR. The rate alone: Smith moves momentum against it, this does not.
+plateau: constant, times `plateau_factor` of the val scores so far.
 """
 
 WITHOUT_WARMUP = ("onecycle",)

@@ -5,7 +5,7 @@ ranks, so accumulation and several ranks give the gradient of one big batch.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -22,7 +22,7 @@ from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
 from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
-from segtrial.schedules import Shape, learning_rate_factor
+from segtrial.schedules import Shape, learning_rate_factor, plateau_factor
 from segtrial.training import memory
 from segtrial.training.fine_tuning import Frozen, frozen_modules, rate_factors, thaws
 from segtrial.training.goal import Goal
@@ -59,7 +59,7 @@ class Learner:
         self._frozen.hold()
         class_weights = torch.tensor(plan.class_weights, device=device)
         self.goal = Goal(recipe.loss, class_weights, self.network.padded_size)
-        self.steps_done = 0
+        self.steps_done, self._fallen = 0, 1.0
         self._forward = self._over_ranks()
 
     def step(self, batch: Batch) -> Float[Tensor, ""]:
@@ -98,6 +98,12 @@ class Learner:
     def learning_rate(self) -> float:
         """The largest learning rate of the next step."""
         return max(group["initial_lr"] for group in self.optimizer.param_groups) * self._factor()
+
+    def hear(self, scores: Sequence[float | None]) -> None:
+        """Take note of the val scores of all evaluations so far; on a plateau the rate of that schedule falls."""
+        wish = self.recipe.schedule
+        if wish.name == "plateau":
+            self._fallen = plateau_factor(scores, wish.patience, wish.factor)
 
     def autocast(self) -> AbstractContextManager:
         """The precision of the plan: bfloat16 inside, float32 weights and losses; or float32 throughout."""
@@ -165,8 +171,8 @@ class Learner:
 
     def _factor(self) -> float:
         wish = self.recipe.schedule
-        shape = Shape(**wish.model_dump(exclude={"name", "warmup"}))
-        return learning_rate_factor(wish.name, self.steps_done / self.plan.steps, wish.warmup, shape)
+        shape = Shape(**wish.model_dump(exclude={"name", "warmup", "patience"}))
+        return self._fallen * learning_rate_factor(wish.name, self.steps_done / self.plan.steps, wish.warmup, shape)
 
     def _set_learning_rate(self) -> None:
         factor = self._factor()

@@ -41,6 +41,7 @@ def run_steps(
     """
     recipe, plan = learner.recipe, learner.plan
     progress, best = _continue(learner, folder, watch)
+    learner.hear(progress.scores)
     batches = make_batches(recipe, plan, stores["train"], learner.device)
     journal = _Journal(learner, folder, watch)
     loader = batches.loader(
@@ -59,6 +60,7 @@ def run_steps(
                 best = state.copy_of(learner.kept())
             progress = progress.after_evaluation(learner.steps_done, scores["miou_dataset"], recipe.patience)
             progress = replace(progress, log_bytes=journal.log_bytes())
+            learner.hear(progress.scores)
         if progress.stopped:
             journal.save(progress, best)
             break

@@ -38,6 +38,13 @@ class Progress:
     """Evaluations since then."""
     stopped: bool = False
     """Early stopping has ended the training."""
+    scores: tuple[float | None, ...] = ()
+    """val miou_dataset of every evaluation so far."""
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> "Progress":
+        """What `__dict__` looked like before JSON made a list of the scores."""
+        return cls(**saved | {"scores": tuple(saved.get("scores", ()))})
 
     def improved(self, score: float | None) -> bool:
         """Whether `score` is better than any before."""
@@ -45,11 +52,12 @@ class Progress:
 
     def after_evaluation(self, step: int, score: float | None, patience: int | None) -> "Progress":
         """The progress once the `score` of a step (None if undefined) is known."""
+        heard = replace(self, evaluated=step, scores=(*self.scores, score))
         if self.improved(score):
-            return replace(self, evaluated=step, best_score=score, unimproved=0)
+            return replace(heard, best_score=score, unimproved=0)
         unimproved = self.unimproved + 1
         stopped = patience is not None and unimproved >= patience
-        return replace(self, evaluated=step, unimproved=unimproved, stopped=stopped)
+        return replace(heard, unimproved=unimproved, stopped=stopped)
 
 
 def save(folder: Path, learner: Learner, progress: Progress, best: dict[str, Tensor]) -> None:
@@ -114,7 +122,7 @@ def _put(tensors: dict[str, Tensor], info: dict[str, Any], learner: Learner) -> 
     learner.optimizer.load_state_dict({"state": state, "param_groups": learner.optimizer.state_dict()["param_groups"]})
     learner.steps_done = int(info["step"])
     best = {name: value.to(learner.device) for name, value in parts["best"].items()}
-    return Progress(**info["progress"]), best
+    return Progress.from_json(info["progress"]), best
 
 
 def copy_of(network: torch.nn.Module) -> dict[str, Tensor]:
