@@ -44,7 +44,8 @@ class Progress:
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Progress":
         """What `__dict__` looked like before JSON made a list of the scores."""
-        return cls(**saved | {"scores": tuple(saved.get("scores", ()))})
+        values: dict[str, Any] = {**saved, "scores": tuple(saved.get("scores", ()))}
+        return cls(**values)
 
     def improved(self, score: float | None) -> bool:
         """Whether `score` is better than any before."""
