@@ -113,6 +113,11 @@ def test_folders_in_names_choose_among_pictures(make):
     assert targets(data)["y/a"].any()
 
 
+def test_a_picture_in_another_format_will_do(make):
+    text = content(annotation(0, 3, box(0, 0, 9, 9)), names=("a.jpg", "b.png"))
+    assert (targets(open_dataset(folder(make, text)))["images/a"] == 1).sum() == 81
+
+
 def test_what_was_clipped_or_empty_or_left_out_is_said(make):
     root = folder(make, content(annotation(0, 3, box(-5, -5, 99, 3))))
     make({"images/c.png": photo(3)})

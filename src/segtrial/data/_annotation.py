@@ -19,7 +19,7 @@ import numpy as np
 from segtrial.classes import Classes
 from segtrial.data._walk import PART_WORDS, File, walk
 from segtrial.data.pairing import find_pairs
-from segtrial.data.pictures import Header, read_header, read_image
+from segtrial.data.pictures import EXTENSIONS, Header, read_header, read_image
 from segtrial.data.polygons import BACKGROUND, Ring, Shape, paint
 from segtrial.data.reading import Fingerprint, channels_of
 from segtrial.data.sample import Dataset, Item, Sample
@@ -83,19 +83,24 @@ class Pictures:
 
     root: Path
     by_name: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
+    by_stem: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         for file in walk(self.root).pictures:
             self.by_name[unicodedata.normalize("NFC", file.path.name)].append(file)
+            self.by_stem[file.stem].append(file)
 
     def find(self, place: str | Path, source: Path, name: str, part: str = "") -> Path:
         """The one picture called `name` (with or without folders, / or \\). Raises PairingError for none or several.
 
         Only pictures below the root are ever found: no name leads out of it. Of several, those whose last
-        folders are those of `name` come first, then those beside the file `source`, then those of its part.
+        folders are those of `name` come first, then those beside the file `source`, then those of its part. Where
+        none has that name, one of another format will do (a.webp for a.jpg).
         """
         words = [word for word in unicodedata.normalize("NFC", name).replace("\\", "/").split("/") if word]
         found = self.by_name.get(words[-1], []) if words else []
+        if not found and words and Path(words[-1]).suffix.lower() in EXTENSIONS:
+            found = self.by_stem.get(Path(words[-1]).stem, [])
         if not found:
             hint = nearest(words[-1], sorted(self.by_name)) if words else ""
             raise PairingError(place, f"there is no picture {name[:80]!r} below {self.root}", f"{hint}Put it there")
