@@ -64,6 +64,10 @@ def test_the_smaller_object_lies_on_top_and_a_crowd_below_all(make):
         assert (target[2:4, 2:4] == 2).all()
         assert (target == 1).sum() == 100 - 4
         assert (target == IGNORE).sum() == 192 - 100
+    within = [annotation(0, 3, box(0, 0, 10, 10)), annotation(0, 18, box(2, 2, 4, 4), iscrowd=1)]
+    data = open_dataset(folder(make, content(*within)))
+    assert (targets(data)["images/a"] == 1).sum() == 100  # a crowd hides no object, however small it is
+    assert any("1 crowds count nowhere" in note for note in data.notes)
     equal = [annotation(0, 3, box(0, 0, 4, 4)), annotation(0, 18, box(2, 2, 6, 6))]
     assert (targets(open_dataset(folder(make, content(*equal))))["images/a"][2:4, 2:4] == 2).all()  # the later one
 
@@ -127,13 +131,20 @@ def test_what_was_clipped_or_empty_or_left_out_is_said(make):
         assert any(note in said for said in data.notes), note
 
 
+def test_masks_that_do_not_pair_are_not_passed_over(make):
+    root = folder(make, GOOD)
+    make({"masks/a.png": labels([0, 1])})
+    with pytest.raises(PairingError, match=r"1 images without a mask: images/b\.png"):
+        open_dataset(root)
+
+
 def test_background_and_void_categories_are_not_classes(make):
     names = [{"id": 1, "name": "Background"}, {"id": 2, "name": "car"}, {"id": 3, "name": "void"}]
-    shapes = [annotation(0, 2, box(0, 0, 9, 9)), annotation(0, 1, box(0, 0, 2, 2)), annotation(0, 3, box(9, 9, 12, 12))]
+    shapes = [annotation(0, 2, box(0, 0, 9, 9)), annotation(0, 1, box(0, 0, 2, 2)), annotation(0, 3, box(7, 7, 12, 12))]
     data = open_dataset(folder(make, content(*shapes) | {"categories": names}))
     assert data.classes.names == ("background", "car")
     target = targets(data)["images/a"]
-    assert (target[0, 0], target[5, 5], target[10, 10]) == (0, 1, IGNORE)
+    assert (target[0, 0], target[5, 5], target[8, 8]) == (0, 1, IGNORE)
 
 
 def test_the_reader_can_be_sent_to_another_process_and_sees_changes(make):

@@ -8,8 +8,7 @@ Lin et al. Microsoft COCO: common objects in context. ECCV 2014. https://cocodat
 
 Category numbers may have gaps: classes are the categories in the order of their numbers, after the background.
 Where objects overlap, the smaller one (by the area of its outline) lies on top, then the later one. A crowd
-(iscrowd: 1) lies below all and counts nowhere (IGNORE), for its outline holds much that is not of its class; so
-do categories called void or ignore.
+(iscrowd: 1) lies below all and counts nowhere (IGNORE), for its outline holds much that is not of its class.
 """
 
 from collections import defaultdict
@@ -76,9 +75,9 @@ def open_coco(root: Path, options: SplitOptions) -> Dataset:
     notes = [f"COCO annotations: {listing(file.path.relative_to(root) for file in files)}"]
     if unused:
         notes.append(f"{listing(unused)} only groups the other categories and has no annotation: no class")
-    crowds = sum(shape.index == IGNORE for drawing in drawings for shape in drawing.shapes)
+    crowds = sum(bool(one.get("iscrowd")) for file in files for one in file.content["annotations"])
     if crowds:
-        notes.append(f"{crowds} crowds (or void objects) count nowhere (IGNORE) where no other object lies")
+        notes.append(f"{crowds} crowds count nowhere (IGNORE) where no single object lies")
     others = sum(map(len, pictures.by_name.values())) - len(drawings)
     if others > 0:
         notes.append(f"{others} pictures are in no annotation file: left out")
@@ -126,7 +125,7 @@ def _unused(files: Sequence[File]) -> list[str]:
 def _drawings(file: File, names: Names, pictures: Pictures) -> list[Drawing]:
     """One for each image of a file. Raises one error that lists what is wrong with any of them."""
     images: dict[Any, tuple[Path, tuple[int, int]]] = {}
-    shapes: dict[Any, list[Shape]] = defaultdict(list)
+    shapes: dict[Any, list[tuple[bool, Shape]]] = defaultdict(list)
     errors: list[DataError] = []
     listed = [("image", one) for one in get(file.path, file.content, "images", list)]
     listed += [("annotation", one) for one in get(file.path, file.content, "annotations", list)]
@@ -163,8 +162,9 @@ def _add_shape(place: str, file: File, one: Mapping[str, Any], names: Names, ima
     if category not in file.categories:
         known = listing(f"{number} {name}" for number, name in sorted(file.categories.items()))
         raise DataError(place, f"category_id {category} is no category", f"Categories are: {known}")
-    index = IGNORE if one.get("iscrowd") else names.index[file.categories[category]]
-    shapes[image].append(_shape(place, one.get("segmentation"), index, images[image][1]))
+    crowd = bool(one.get("iscrowd"))
+    index = IGNORE if crowd else names.index[file.categories[category]]
+    shapes[image].append((crowd, _shape(place, one.get("segmentation"), index, images[image][1])))
 
 
 def _shape(place: str, outline: object, index: int, size: tuple[int, int]) -> Shape:
@@ -197,6 +197,6 @@ def _runs(place: str, outline: Mapping[str, Any], size: tuple[int, int]) -> np.n
     return np.array(runs, dtype=np.int64)
 
 
-def _stacked(shapes: Sequence[Shape]) -> list[Shape]:
+def _stacked(shapes: Sequence[tuple[bool, Shape]]) -> list[Shape]:
     """Bottom first: crowds, then from the largest to the smallest; equals stay in their order."""
-    return sorted(shapes, key=lambda shape: (shape.index != IGNORE, -shape.area()))
+    return [shape for _, shape in sorted(shapes, key=lambda one: (not one[0], -one[1].area()))]
