@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 
 from segtrial import api, cli, cli_demo, console, models
@@ -325,3 +326,22 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
         "start": Path("before"),
     }
     assert given == {**named, **budget, "seed": 3, "settings": ["ema=0.5", "clip=1"]}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError("Unable to allocate 3 GiB"),
+    ],
+)
+def test_the_end_of_the_memory_is_not_our_fault(fault, monkeypatch, capsys):
+    def evaluate(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(api, "evaluate", evaluate)
+    assert cli.main(["evaluate", "run"]) == 2
+    said = capsys.readouterr().err
+    assert "Choose a smaller network" in said
+    assert "fault of Segtrial" not in said

@@ -153,3 +153,12 @@ def test_the_description_is_plain_and_names_no_machine():
     if len(socket.gethostname()) > 4:  # "vm" may well be part of a CPU's name
         assert socket.gethostname() not in text
     assert os.path.expanduser("~") not in text
+
+
+def test_a_network_larger_than_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(hardware, "_memory_gib", lambda: 8.0)
+    hardware.require_memory(8 * 2**30, torch.device("cpu"), "unet")
+    with pytest.raises(
+        DeviceError, match=r"unet needs 9\.0 GiB for its weights, and there are 8\.0\. Choose a smaller"
+    ):
+        hardware.require_memory(9 * 2**30, torch.device("cpu"), "unet")

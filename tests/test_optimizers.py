@@ -308,3 +308,9 @@ def test_decay_shrinks_hidden_weights_apart_from_the_gradient(network):
     network.one.weight.grad = torch.zeros_like(before)
     build("muon", network, lr=0.5, weight_decay=0.1).step()
     torch.testing.assert_close(network.one.weight.detach(), before * (1 - 0.5 * 0.1))
+
+
+def test_matrices_too_wide_both_ways_are_left_to_adamw():
+    layers = [nn.Linear(4, 8), nn.Linear(8, 1100), nn.Linear(1100, 1100), nn.Linear(1100, 1024), nn.Linear(1024, 3)]
+    taken = hidden_weights(nn.Sequential(*layers))
+    assert [tuple(weight.shape) for weight in taken] == [(1100, 8), (1024, 1100)]

@@ -1,5 +1,6 @@
 """Weights for encoders: every tensor accounted for, from torchvision, timm's hub and models of ours."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from segtrial import pretrained
 from segtrial.errors import ModelFileError, RecipeError
 from segtrial.models._encoder import RESNETS, VGGS, Encoder, make_encoder
 from segtrial.models._mit import MixTransformer
+from segtrial.models._timm import TimmViT
+from segtrial.models.segnet import BasicEncoder
 from segtrial.pretrained import CLASSIFIERS, MEAN, STD, adapted, hub_file, read
+from segtrial.recipe import Recipe
+from segtrial.training import first_weights
 
 CLASSIFIER = {"fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
 
@@ -102,6 +107,50 @@ def test_what_does_not_fit_is_named(tmp_path, resnet18, wanted, changes, message
         read(str(write(tmp_path, tensors)), empty(wanted), 3)
 
 
+@pytest.mark.parametrize(("tensors", "held"), [({}, "no tensors"), (CLASSIFIER, r"fc\.bias, fc\.weight")])
+def test_a_file_without_an_encoder_is_named(tmp_path, tensors, held):
+    learnt = 20 + 4 * 20  # of resnet18: convolutions, and what each norm learns and measures
+    with pytest.raises(ModelFileError, match=rf": 0 of {learnt} encoder tensors fit: .*; it holds {held}\. Give"):
+        read(str(write(tmp_path, tensors)), empty("resnet18"), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("bn1.weight", torch.ones(64, dtype=torch.int8), r"bn1\.weight holds int8, not float32\. .* not quantised"),
+        ("bn1.num_batches_tracked", torch.tensor(5.0), r"bn1\.num_batches_tracked holds float32, not int64"),
+        ("bn1.running_var", torch.linspace(1, -1e-3, 64), r"negative variances in bn1\.running_var"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(tmp_path, resnet18, name, value, message):
+    with pytest.raises(ModelFileError, match=message):
+        read(str(write(tmp_path, resnet18 | {name: value})), empty("resnet18"), 3)
+
+
+def test_half_the_precision_will_do(tmp_path, resnet18):
+    path = write(tmp_path, resnet18 | {"bn1.weight": resnet18["bn1.weight"].bfloat16()})
+    torch.testing.assert_close(
+        read(str(path), empty("resnet18"), 3).tensors["bn1.weight"].float(),
+        resnet18["bn1.weight"],
+        rtol=0.01,
+        atol=0.01,
+    )
+
+
+def test_addresses_are_not_read():
+    with pytest.raises(ModelFileError, match=r"^https://host/a\.safetensors: addresses are not read\. Fetch that file"):
+        read("https://host/a.safetensors", empty("resnet18"), 3)
+
+
+def test_encoders_without_a_name_start_as_others_do(tmp_path):
+    said = first_weights.origin(Recipe(model="segnet:variant=basic"))
+    assert "there are no ImageNet weights for its encoder" in said
+    with torch.device("meta"):
+        encoder = BasicEncoder(3, batchnorm=True)
+    tensors = random_state(encoder)
+    assert same(read(str(write(tmp_path, tensors)), encoder, 3).tensors, tensors)
+
+
 def test_a_deeper_network_that_holds_all_tensors_is_refused(tmp_path):
     deeper = random_state(empty("resnet34"))
     with pytest.raises(ModelFileError, match=r"120 of 120 .* it has layer1\.2\.bn1\.bias, .* besides; .* a resnet34"):
@@ -171,6 +220,7 @@ def test_a_missing_file_is_fetched_once_and_kept_whole(tmp_path, folder, monkeyp
         asked.append((repository, name))
         return str(write(Path(local_dir), resnet18 | CLASSIFIER, name))
 
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, timeout: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
     for _ in range(2):
         found = read("imagenet", empty("resnet18"), 3)
@@ -182,14 +232,27 @@ def test_a_missing_file_is_fetched_once_and_kept_whole(tmp_path, folder, monkeyp
 
 def test_offline_it_says_which_file_to_put_where(folder, monkeypatch):
     def fetch(*_, **__):
-        raise ConnectionError("no route\nto host")
+        raise ConnectionError("no route\nto host " + "the reason " * 40)
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fetch)
     url = "https://huggingface.co/timm/vgg16_bn.tv_in1k/resolve/main/model.safetensors"
     message = rf"{folder}/vgg16_bn\.tv_in1k\.safetensors: not there, and {url} cannot be fetched \(ConnectionError: "
-    with pytest.raises(ModelFileError, match=message + r"no route to host\)\. Put that file there, or give --set enc"):
+    message += (
+        r"no route to host the reason [the reason]*(the|reason) \.\.\.\)\. Put that file there, or give --set enc"
+    )
+    with pytest.raises(ModelFileError, match=message):
         read("imagenet", empty("vgg16_bn"), 3)
     assert not folder.exists()
+
+
+def test_where_nobody_answers_it_gives_up_at_once(folder, monkeypatch):
+    waits = []
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with pytest.raises(ModelFileError, match=r"cannot be fetched \(ConnectError: "):
+        read("imagenet", empty("vgg16_bn"), 3)
+    assert waits == []
 
 
 def test_the_folder_follows_the_cache(monkeypatch):
@@ -236,4 +299,25 @@ def test_a_tensor_that_timm_does_not_find_is_named(tmp_path):
     tensors = random_state(timm.create_model(TIMM))
     del tensors["layer2.0.conv1.weight"]
     with pytest.raises(ModelFileError, match=r"timm cannot load it into resnet10t .*layer2\.0\.conv1\.weight"):
+        read(str(write(tmp_path, tensors)), empty(f"timm/{TIMM}"), 3)
+
+
+def test_a_vision_transformer_needs_no_head_in_the_file(tmp_path):
+    whole = random_state(timm.create_model("test_vit"))
+    headless = {name: value for name, value in whole.items() if not name.startswith("head.")}
+    assert len(headless) == len(whole) - 2
+    with torch.device("meta"):
+        encoder = TimmViT("test_vit")
+    found = read(str(write(tmp_path, headless)), encoder, 3)
+    assert same(found.tensors, {f"body.{name}": value for name, value in headless.items()})
+    assert same(read(str(write(tmp_path, whole, "whole.safetensors")), encoder, 3).tensors, found.tensors)
+    del headless["norm.weight"]
+    with pytest.raises(ModelFileError, match=r"timm cannot load it into test_vit .*norm\.weight"):
+        read(str(write(tmp_path, headless)), encoder, 3)
+
+
+def test_timms_numbers_of_another_kind_are_refused(tmp_path):
+    tensors = random_state(timm.create_model(TIMM))
+    tensors["bn1.weight"] = torch.ones(tensors["bn1.weight"].shape, dtype=torch.int8)
+    with pytest.raises(ModelFileError, match=r"body\.bn1\.weight holds int8, not float32"):
         read(str(write(tmp_path, tensors)), empty(f"timm/{TIMM}"), 3)

@@ -232,9 +232,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"segtrial: {error}")
         return USERS
     except Exception as fault:
+        if _memory_ended(fault):
+            fix = "Choose a smaller network, smaller images, or another --device"
+            _say(f"segtrial: {str(fault).splitlines()[0]:.200}. {fix}")
+            return USERS
         _say(_confession(fault, shown="--traceback" in words))
         return OURS
     return 0
+
+
+def _memory_ended(fault: Exception) -> bool:
+    """Whether the machine had no memory left, where nobody foresaw it; said without loading torch."""
+    said = type(fault).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(fault)
+    return said or isinstance(fault, MemoryError)
 
 
 def _interrupted(words: Sequence[str], number: int) -> int:

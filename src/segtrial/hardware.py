@@ -4,6 +4,7 @@ Nothing here runs on import: whoever trains or predicts calls it for the own pro
 """
 
 import ctypes
+import math
 import os
 import platform
 import re
@@ -79,6 +80,17 @@ def threads() -> int:
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
     return min(_usable_cores(), _quota(_CPU_QUOTA))
+
+
+def require_memory(needed: int, device: torch.device, what: str) -> None:
+    """Raise DeviceError if `what` needs more bytes than the device has at all, whatever else is on it."""
+    if device.type == "cuda":
+        there = torch.cuda.get_device_properties(device).total_memory
+    else:
+        there = (_memory_gib() or math.inf) * 2**30
+    if needed > there:
+        found = f"{what} needs {needed / 2**30:.1f} GiB for its weights, and there are {there / 2**30:.1f}"
+        raise DeviceError(f"memory of {device}", found, "Choose a smaller network")
 
 
 def describe() -> dict[str, object]:

@@ -159,7 +159,7 @@ def _empty(header: Header, path: Path) -> Whole:
         with torch.device("meta"):
             return _build(header)
     except UserError as error:
-        raise ModelFileError(path, f"{error.place}: {error.found:.200}", error.fix) from error
+        raise ModelFileError(path, f"{error.place:.200}: {error.found:.200}", error.fix) from error
     except Exception as error:  # options that pass each alone may still make no network
         options = json.dumps(header.options)
         found = f"{header.architecture} cannot be built with {options:.200} ({error!s:.200})"

@@ -41,6 +41,9 @@ muon shrink the weights by lr * weight_decay a step, apart from the gradient (Lo
 REST_LR, REST_DECAY = 0.1, 0.2
 """Muon's rate and decay times these are AdamW's, for what Muon does not take: .003 and .02 at the defaults."""
 
+WIDEST = 1024
+"""Rows or columns: whichever are fewer, Muon takes a matrix up to this."""
+
 ITERATIONS = 4
 """Newton-Schulz iterations of a step. Jordan takes 5; after 4 the singular values of a gradient are near 1 as well."""
 
@@ -193,16 +196,21 @@ def _as_weight(matrix: Tensor, weight: Tensor) -> Tensor:
     return matrix.view(shape).movedim(-1, 1) if weight.ndim > 2 else matrix
 
 
+def _too_wide(weight: Tensor) -> bool:
+    return min(weight.shape[0], weight[0].numel()) > WIDEST
+
+
 def hidden_weights(model: nn.Module) -> list[Tensor]:
     """The weights that Muon takes: of every linear layer and ungrouped convolution, but for the ends of the network.
 
     The ends are the first such layer, which sees the image, and every layer with as many outputs as the last such
-    layer, which makes the scores (heads, auxiliary heads). A grouped convolution is no single matrix.
+    layer, which makes the scores (heads, auxiliary heads). A grouped convolution is no single matrix. Matrices wider
+    than WIDEST both ways (VGG's fully connected layers) are left out: orthogonalising one costs more than a step.
     """
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
     layers = [module for module in model.modules() if isinstance(module, kinds)]
     weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear) or layer.groups == 1]
-    inner = [weight for weight in weights[1:] if weight.shape[0] != weights[-1].shape[0]]
+    inner = [weight for weight in weights[1:] if weight.shape[0] != weights[-1].shape[0] and not _too_wide(weight)]
     return list(dict.fromkeys(weight for weight in inner if weight.requires_grad))  # shared weights once
 
 

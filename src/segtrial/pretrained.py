@@ -6,7 +6,8 @@ fits in part is another network's. Only safetensors files are read (law 4).
 
 import os
 import tempfile
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,10 +21,8 @@ from segtrial import modelfile
 from segtrial.data.cache import default_cache
 from segtrial.errors import ModelFileError, RecipeError, listing
 from segtrial.files import write_atomic
+from segtrial.models._blocks import OwnStart
 from segtrial.models._encoder import RESNETS, VGGS, Encoder, make_encoder
-from segtrial.models._mit import MixTransformer
-from segtrial.models._resnet import ResNet
-from segtrial.models._vgg import VGG
 from segtrial.tensorfile import is_ours, load_foreign
 
 IMAGENET = "imagenet"
@@ -35,10 +34,9 @@ PREFIXES = ("encoder.", "backbone.", "module.")
 CLASSIFIERS = ("fc.", "classifier.", "aux_classifier.", "head.", "pre_logits.")
 """What a classifier has besides its encoder, in torchvision's names and timm's."""
 
-OURS = (ResNet, VGG, MixTransformer)
-"""Encoders whose tensors a file may hold by name; all others are timm's, whose loader knows the names."""
-
+_COUNTER = "num_batches_tracked"
 _HUB_FILE = "model.safetensors"
+_PATIENCE = 10  # seconds
 _OTHERWISE = "or give --set encoder.weights=FILE, or encoder.weights=none"
 
 
@@ -99,18 +97,18 @@ def read(source: str, encoder: Encoder, channels: int) -> Weights:
     path = _imagenet_file(encoder) if source == IMAGENET else _given_file(source)
     if is_ours(path):
         found = _of_model(path, encoder)
-    elif isinstance(encoder, OURS):
-        found = _of_state_dict(path, stated=source == IMAGENET)
-    else:
+    elif _is_timms(encoder):
         found = _through_timm(path, encoder)
-    found = _without_counters(found, encoder)
+    else:
+        found = _of_state_dict(path, stated=source == IMAGENET)
     found = _for_channels(found, encoder, channels)
-    wanted = encoder.state_dict()
+    absent = _absent_counters(found, encoder)
+    wanted = {name: value for name, value in encoder.state_dict().items() if name not in absent}
     _require_all(wanted, found, path)
     name = f"timm's hub, {path.stem}" if source == IMAGENET else source
     left = f" (left: {listing(sorted(found.left), most=4)})" if found.left else ""
     note = ". ".join([f"Took over {len(wanted)} of {len(wanted)} encoder tensors from {name}{left}", *found.remarks])
-    return Weights(found.tensors, found.mean, found.std, found.digest, f"{note}.")
+    return Weights(found.tensors | absent, found.mean, found.std, found.digest, f"{note}.")
 
 
 def hub_file(encoder: Encoder) -> HubFile | None:
@@ -118,7 +116,7 @@ def hub_file(encoder: Encoder) -> HubFile | None:
     kind = _kind(encoder.state_dict())
     if kind is not None:
         return HubFile(f"timm/{kind}.tv_in1k")
-    repository = None if isinstance(encoder, OURS) else _timm_says(encoder).hf_hub_id
+    repository = _timm_says(encoder).hf_hub_id if _is_timms(encoder) else None
     return HubFile(repository) if repository else None
 
 
@@ -141,19 +139,22 @@ def _imagenet_file(encoder: Encoder) -> Path:
 
 
 def _download(file: HubFile) -> None:
-    from huggingface_hub import hf_hub_download  # it comes with timm, and is loaded only here
+    """Ask for the file's size first: that fails at once where there is no internet; a download tries six times."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url  # with timm, and loaded only here
 
     with tempfile.TemporaryDirectory(prefix="segtrial-") as folder:
         try:
+            get_hf_file_metadata(hf_hub_url(file.repository, _HUB_FILE), timeout=_PATIENCE)
             data = Path(hf_hub_download(file.repository, _HUB_FILE, local_dir=folder)).read_bytes()
         except Exception as error:  # offline, refused, not there: each library below has its own
-            reason = " ".join(str(error).split())
-            found = f"not there, and {file.url} cannot be fetched ({type(error).__name__}: {reason:.160})"
+            found = f"not there, and {file.url} cannot be fetched ({type(error).__name__}: {_short(error, 160)})"
             raise ModelFileError(file.path, found, f"Put that file there, {_OTHERWISE}") from error
     write_atomic(file.path, data)
 
 
 def _given_file(source: str) -> Path:
+    if "://" in source:
+        raise ModelFileError(source, "addresses are not read", "Fetch that file, and give its path")
     path = Path(source)
     if path.is_dir():
         path /= "model.safetensors"
@@ -189,20 +190,42 @@ def _of_model(path: Path, encoder: Encoder) -> _Found:
 
 
 def _through_timm(path: Path, encoder: Encoder) -> _Found:
-    """By timm's own loader, which renames and resizes where it must, and wants every tensor, the classifier's too."""
+    """By timm's own loader, which renames and resizes where it must, and wants every tensor but the classifier's."""
     from segtrial.models._timm import TimmEncoder  # loaded already, or there would be no such encoder
 
     assert isinstance(encoder, TimmEncoder)
     tensors, digest = load_foreign(path)  # sound, and not a pickle, which timm would open
+    _require_kinds(encoder.state_dict(), {f"body.{name}": value for name, value in tensors.items()}, path)
     says = _timm_says(encoder)
+    heads = (says.classifier,) if isinstance(says.classifier, str) else says.classifier or ()
+    left = [name for name in tensors if name.startswith(tuple(f"{head}." for head in heads))]
     try:
-        body = encoder.make(pretrained=True, pretrained_cfg_overlay={"file": str(path)})
+        body = _filled(encoder.make, path, headless=not left)
     except Exception as error:  # names, shapes, whatever its renaming stumbles over
-        reason = " ".join(str(error).split())
-        fix = "Give weights of this network as timm publishes them, its classifier included"
-        raise ModelFileError(path, f"timm cannot load it into {encoder.name} ({reason:.300})", fix) from error
-    left = [name for name in tensors if says.classifier and name.startswith(says.classifier)]
+        found = f"timm cannot load it into {encoder.name} ({_short(error, 300)})"
+        raise ModelFileError(path, found, "Give weights of this network as timm publishes them") from error
     return _Found(body.state_dict(prefix="body."), left, tuple(says.mean), tuple(says.std), digest)
+
+
+def _filled(make: Callable[..., nn.Module], path: Path, headless: bool) -> nn.Module:
+    """What `make` makes, filled from a file; where that fails and the file seems headless, filled without a head."""
+    overlay: dict[str, Any] = {"file": str(path)}
+    try:
+        return make(pretrained=True, pretrained_cfg_overlay=overlay)
+    except Exception:
+        if not headless:
+            raise
+        overlay |= {"num_classes": 0, "classifier": None}  # else timm would no longer want every other tensor
+        return make(pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+
+
+def _is_timms(encoder: Encoder) -> bool:
+    """Of our encoders those alone bring first weights of their own; importing timm to ask takes seconds."""
+    return isinstance(encoder, OwnStart)
+
+
+def _short(error: Exception, width: int) -> str:
+    return textwrap.shorten(str(error), width, placeholder=" ...")
 
 
 def _timm_says(encoder: Encoder) -> Any:
@@ -215,14 +238,10 @@ def _timm_says(encoder: Encoder) -> Any:
     return timm.get_pretrained_cfg(encoder.name)
 
 
-def _without_counters(found: _Found, encoder: Encoder) -> _Found:
+def _absent_counters(found: _Found, encoder: Encoder) -> dict[str, Tensor]:
     """Batch counters, which old files lack and no mean depends on, start at 0 where they are missing."""
-    absent = {
-        name: torch.zeros((), dtype=torch.int64)
-        for name in encoder.state_dict()
-        if name.endswith(".num_batches_tracked") and name not in found.tensors
-    }
-    return replace(found, tensors=found.tensors | absent)
+    names = [name for name in encoder.state_dict() if name.endswith(f".{_COUNTER}") and name not in found.tensors]
+    return {name: torch.zeros((), dtype=torch.int64) for name in names}
 
 
 def _for_channels(found: _Found, encoder: Encoder, channels: int) -> _Found:
@@ -241,7 +260,7 @@ def _for_channels(found: _Found, encoder: Encoder, channels: int) -> _Found:
 
 
 def _require_all(wanted: Mapping[str, Tensor], found: _Found, path: Path) -> None:
-    """Raise ModelFileError unless the tensors found are those wanted: all, in shape, and no others."""
+    """Raise ModelFileError unless the tensors found are those wanted: all, in shape and kind, and no others."""
     given = found.tensors
     missing, extra = ([n for n in one if n not in other] for one, other in ((wanted, given), (given, wanted)))
     other = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
@@ -250,10 +269,23 @@ def _require_all(wanted: Mapping[str, Tensor], found: _Found, path: Path) -> Non
     words += [f"{n} is {list(given[n].shape)}, not {list(wanted[n].shape)}" for n in other[:1]]
     if words:
         kind = _kind(given)
-        seems = f"it seems to be a {kind}" if kind else f"its tensors are {listing(sorted(given), most=3)}"
+        held = listing(sorted(given) or sorted(found.left), most=3) or "no tensors"
+        seems = f"it seems to be a {kind}" if kind else f"it holds {held}"
         fits = len(wanted) - len(missing) - len(other)
         found_words = f"{fits} of {len(wanted)} encoder tensors fit: {'; '.join(words)}; {seems}"
         raise ModelFileError(path, found_words, "Give weights of the same network, or choose the encoder they are of")
+    _require_kinds(wanted, given, path)
+    negative = [name for name in wanted if name.endswith("running_var") and (given[name] < 0).any()]
+    if negative:
+        raise ModelFileError(path, f"negative variances in {listing(negative, most=3)}", "Use another file")
+
+
+def _require_kinds(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ModelFileError if a tensor holds whole numbers where fractions are wanted, or the other way round."""
+    for name in wanted:
+        if name in given and given[name].is_floating_point() != wanted[name].is_floating_point():
+            found = f"{name} holds {given[name].dtype}, not {wanted[name].dtype}"
+            raise ModelFileError(path, found.replace("torch.", ""), "Give weights that are not quantised")
 
 
 def _kind(tensors: Mapping[str, Tensor]) -> str | None:
@@ -268,5 +300,5 @@ def _kinds() -> dict[frozenset, str]:
 
 
 def _signature(tensors: Mapping[str, Tensor]) -> frozenset:
-    learnt = {name: value for name, value in tensors.items() if not name.endswith(".num_batches_tracked")}
+    learnt = {name: value for name, value in tensors.items() if not name.endswith(f".{_COUNTER}")}
     return frozenset((name, value.shape[:1], value.shape[2:]) for name, value in learnt.items())

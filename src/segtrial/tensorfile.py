@@ -222,13 +222,12 @@ def _header_length(head: bytes, size: int, place: str | Path) -> int:
         return length
     for start, kind in _FOREIGN.items():
         if re.match(start, head):
-            fix = "Give a .safetensors file that Segtrial wrote"
-            raise ModelFileError(place, f"not a safetensors file but {kind}", fix)
+            raise ModelFileError(place, f"not a safetensors file but {kind}", "Give a .safetensors file")
     if len(head) <= 8:
         raise _broken(place, f"cut short ({size} bytes)")
     if head[8:9] == b"{":
         raise ModelFileError(place, f"a header of {length} bytes", f"At most {LONGEST_HEADER} are read")
-    raise ModelFileError(place, "not a safetensors file", "Give one that Segtrial wrote")
+    raise ModelFileError(place, "not a safetensors file", "Give a .safetensors file")
 
 
 def _parse(text: bytes, place: str | Path) -> dict[str, Any]:

@@ -188,3 +188,10 @@ def test_text_after_a_prefix_is_an_option():
         models.parse("unet:encoder=timm/")
     with pytest.raises(RecipeError, match=r"Did you mean .resnet"):
         models.parse("unet:encoder=resnet35")
+
+
+@pytest.mark.parametrize("spec", ["upernet:width=0", "compact:width=-3", "unet:width=100000000", "upernet:width=5000"])
+def test_a_number_out_of_all_proportion_is_refused(spec):
+    name, options = models.parse(spec)
+    with pytest.raises(RecipeError, match=f"model {name}, option width: .*Choose 1 to 4096"):
+        models.build(name, 2, **options)

@@ -8,6 +8,7 @@ from torch import nn
 from segtrial.errors import RecipeError
 from segtrial.models._encoder import make_encoder
 from segtrial.models._init import initialise
+from segtrial.models._timm import TimmViT
 from segtrial.models.fpn import build
 
 FAST = ("resnet10t", "mobilenetv3_small_050")
@@ -49,6 +50,29 @@ def test_each_level_has_its_stride_and_channels_and_each_parameter_its_stage(nam
     held = [id(p) for stage in stages for layer in stage for p in layer.parameters()]
     assert held == [id(p) for p in encoder.parameters()]
     assert 4 <= len(stages) <= 6
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mvitv2_tiny",  # timm names layers of it that are not there; so also of the next
+        "twins_svt_small",
+        pytest.param("twins_pcpvt_small", marks=pytest.mark.slow),
+        pytest.param("convnext_atto", marks=pytest.mark.slow),
+        "qwen3_vit_88m",  # its layers lie in a part that has parameters of its own
+        "test_vit",
+        pytest.param("vit_tiny_patch16_224", marks=pytest.mark.slow),
+    ],
+)
+def test_every_parameter_is_in_exactly_one_stage(name):
+    vit = "vit" in name and name != "mvitv2_tiny"
+    with torch.device("meta"):
+        encoder = TimmViT(name) if vit else make_encoder(f"timm/{name}")
+    stages = encoder.stages()
+    held = [id(p) for stage in stages for layer in stage for p in layer.parameters()]
+    assert sorted(held) == sorted(id(p) for p in encoder.parameters())
+    assert len(stages) >= 2
+    assert all(stages)
 
 
 def test_a_network_that_can_keeps_the_output_stride():

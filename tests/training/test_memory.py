@@ -1,5 +1,7 @@
 """Out of memory: the error names the largest batch that fits, and other faults stay what they are."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -35,6 +37,25 @@ def test_the_largest_batch_that_fits_is_named_and_the_fix_works(room, pieces):
         learner.step(batches.batch(0))
     learner, batches = learner_with(room, accumulate=pieces)
     assert learner.step(batches.batch(0)).isfinite()
+
+
+def test_what_the_failed_step_held_is_free_when_the_search_begins():
+    """A device with room for 4 images' maps, counted while they are alive: the search must not start on a full one."""
+    learner, batches = learner_with(99)
+    core, alive = learner.network.core.core, []
+
+    def forward(images):
+        alive[:] = [maps for maps in alive if maps() is not None]
+        made = core(images)
+        kept = [made[0].clone() for _ in images]  # one for each image, alive as long as somebody holds the frame
+        alive.extend(weakref.ref(each) for each in kept)
+        if sum(maps() is not None for maps in alive) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return made
+
+    learner.network.core.forward = forward
+    with pytest.raises(DeviceError, match="fits is 4"):
+        learner.step(batches.batch(0))
 
 
 def test_where_not_one_image_fits_the_batch_is_not_blamed():

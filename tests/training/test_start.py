@@ -27,6 +27,7 @@ def test_all_weights_are_taken_over(first, tmp_path):
     weights = [name for name in before if "running" not in name and "tracked" not in name]
     assert all(torch.equal(before[name], after[name]) for name in weights)
     assert second.path.joinpath("plan.json").read_text().count(st.load(first.path).digest) == 1
+    assert st.load(second.path).header.mean == st.load(first.path).header.mean  # what the weights were made for
 
 
 def test_a_network_that_shares_nothing_is_refused(first, tmp_path):
@@ -34,6 +35,7 @@ def test_a_network_that_shares_nothing_is_refused(first, tmp_path):
         st.train(
             "unet", "toytown:scenes=6,frames=2,size=32x48", tmp_path / "run", steps=1, start=first.path, settings=WORDS
         )
+    assert not (tmp_path / "run" / "plan.json").exists()  # so that the right command may use the folder
 
 
 def test_what_is_no_model_is_refused_before_anything_is_written(tmp_path):

@@ -47,7 +47,7 @@ def border_weights(
     d_p: Euclidean distance in pixels to the nearest pixel that has one of another class beside, above or below it;
     those have d = 0. From 4 sigma on the second term is 0 (it is under 0.0004 w0 there). IGNORE makes no border: a
     class that ends in a rim of ignored pixels has none there. `w0` >= 0; at 0 it is the cross-entropy.
-    `sigma`: 0 < sigma <= 30 pixels.
+    `sigma`: 0 < sigma <= 30 pixels of the target as it is given: at the stride that a network makes its scores at.
 
     Ronneberger, Fischer and Brox, U-Net, MICCAI 2015, section 3, equation 2. There d is the sum of the distances to
     the two nearest cells, which keeps touching cells apart; classes have no cells, so here it is one distance. There

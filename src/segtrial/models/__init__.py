@@ -22,6 +22,9 @@ from segtrial.models._options import Option, Value, check, options_of
 from segtrial.models._whole import Whole
 from segtrial.shapes import MOST_CLASSES
 
+LARGEST_NUMBER = 4096
+"""No width or depth is larger; beyond it, only memory is asked for."""
+
 
 def names() -> list[str]:
     """Every architecture, in alphabetical order."""
@@ -60,7 +63,11 @@ def build(name: str, num_classes: int, in_channels: int = 3, **options: object) 
     Raises UnknownName for a wrong model or option, RecipeError for a wrong value, or for values that contradict.
     """
     file = _file(name)
-    check(f"model {name}", options, options_of(file.build))
+    known = options_of(file.build)
+    check(f"model {name}", options, known)
+    for key, value in options.items():
+        if type(value) is int and not known[key].choices and not 1 <= value <= LARGEST_NUMBER:
+            raise RecipeError(f"model {name}, option {key}", f"{value}", f"Choose 1 to {LARGEST_NUMBER}")
     for word, value, most in (("classes", num_classes, MOST_CLASSES), ("channels", in_channels, 2**16)):
         if not 1 <= value <= most:
             raise RecipeError(f"model {name}", f"{value} {word}", f"Choose 1 to {most}")

@@ -6,6 +6,7 @@ Importing this file imports timm, which takes seconds. Parameter names are timm'
 """
 
 import difflib
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Any
@@ -53,10 +54,12 @@ class TimmEncoder(Encoder, OwnStart):
         self.body.load_state_dict(first.state_dict())
 
     def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
-        """One for each map that timm knows of: the layers since the map before; what comes after all is in the last."""
-        ends = [str(info["module"]) for info in _infos(self.body)]
-        loose = nn.ParameterList(self.body.parameters(recurse=False))
-        found: list[list[nn.Module]] = [[loose] if len(loose) else []]
+        """One for each map that timm knows of: the layers since the map before; what comes after all is in the last.
+
+        Where timm names layers that are not there (MViTv2, Twins), one for each part of the network.
+        """
+        ends = _ends(self.body)
+        found: list[list[nn.Module]] = [[]]
         for name, layer in _layers(self.body, ends):
             if sum(1 for _ in layer.parameters()):
                 found[-1].append(layer)
@@ -146,8 +149,8 @@ def _widths(
             network = _pruned(name, indices, norm, in_chans=in_channels, **arguments).eval()
             maps = _maps(network, torch.empty(1, in_channels, height, width), indices, norm)
     except _REFUSALS as error:
-        reason = " ".join(str(error).split())
-        found = f"timm cannot make maps at strides {_listed(strides)} of it ({type(error).__name__}: {reason:.160})"
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...")
+        found = f"timm cannot make maps at strides {_listed(strides)} of it ({type(error).__name__}: {reason})"
         raise RecipeError(place, found, fix) from error
     if [tuple(each.shape[-2:]) for each in maps] != [(height // stride, width // stride) for stride in strides]:
         found = f"its maps are not at strides {_listed(strides)}, but {_listed(height / m.shape[-2] for m in maps)}"
@@ -179,8 +182,16 @@ def _infos(network: Any) -> list[dict[str, Any]]:
     return list(network.feature_info)
 
 
+def _ends(body: nn.Module) -> list[str]:
+    """Names of the layers that end a stage."""
+    there = dict(body.named_modules())
+    named = [str(info["module"]) for info in _infos(body)]
+    return [name for name in named if name and name in there] or [name for name, _ in body.named_children()]
+
+
 def _layers(module: nn.Module, ends: Sequence[str], prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The parts of `module` by name; a part in which one of `ends` lies is taken apart."""
+    """The parts of `module` by name, its own parameters first; a part in which one of `ends` lies is taken apart."""
+    yield prefix, nn.ParameterList(module.parameters(recurse=False))
     for child, layer in module.named_children():
         name = prefix + child
         if name not in ends and any(end.startswith(f"{name}.") for end in ends):

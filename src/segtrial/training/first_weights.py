@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from segtrial import modelfile, pretrained
 from segtrial.errors import RunError
 from segtrial.recipe import Recipe
@@ -16,7 +18,9 @@ def origin(recipe: Recipe) -> str:
         return f"Weights start from {recipe.start} where names and shapes agree; the rest is {rest}."
     if recipe.encoder.weights != "none":
         return f"Weights of the encoder start from {recipe.encoder.weights}; the rest is {rest}."
-    return f"Weights start from none: all are {rest}. `--from MODEL` starts from a model of yours; {_imagenet(recipe)}."
+    frozen = " What is frozen stays as it is drawn." if recipe.encoder.freeze != "none" else ""
+    ours = f"`--from MODEL` starts from a model of yours; {_imagenet(recipe)}."
+    return f"Weights start from none: all are {rest}.{frozen} {ours}"
 
 
 def _imagenet(recipe: Recipe) -> str:
@@ -57,23 +61,32 @@ def take_over(learner: Learner) -> str | None:
     return None
 
 
-def _take_over_model(learner: Learner) -> str:
-    """Another class list leaves the scoring layers as they were drawn; encoder and decoder are taken over.
+def fitting_start(recipe: Recipe, classes: int, channels: int) -> modelfile.Loaded:
+    """The model that a run starts from. Raises RunError if less than half of it fits the recipe's network."""
+    given, core = started_from(recipe), empty_core(recipe.model, classes, channels)
+    found, taken = given.network.core.state_dict(), _shared(given, core)
+    if len(taken) < len(found) / 2:  # a bias or two always fit by chance
+        name = given.header.architecture
+        found_words = f"a {name}, of whose {len(found)} tensors {len(taken)} fit {recipe.model}"
+        raise RunError(recipe.start or "", found_words, f"Train a {name}, with the options it was made with")
+    return given
 
-    Raises RunError if less than half of the file fits.
-    """
+
+def _shared(given: modelfile.Loaded, core: nn.Module) -> dict[str, Tensor]:
+    """The tensors of `given` that `core` has by name and shape."""
+    wanted, found = core.state_dict(), given.network.core.state_dict()
+    return {name: value for name, value in found.items() if name in wanted and wanted[name].shape == value.shape}
+
+
+def _take_over_model(learner: Learner) -> str:
+    """Another class list leaves the scoring layers as they were drawn; encoder and decoder are taken over."""
     given = started_from(learner.recipe)
     place = learner.recipe.start or "start"
     _require_same(given.digest, learner.plan.start, place)
-    wanted, found = learner.network.core.state_dict(), given.network.core.state_dict()
-    taken = {name: value for name, value in found.items() if name in wanted and wanted[name].shape == value.shape}
-    if len(taken) < len(found) / 2:  # a bias or two always fit by chance
-        given_name = given.header.architecture
-        found_words = f"a {given_name}, of whose {len(found)} tensors {len(taken)} fit {learner.recipe.model}"
-        raise RunError(place, found_words, f"Train a {given_name}, with the options it was made with")
+    taken = _shared(given, learner.network.core)
     for network in (learner.network, learner.shadow):
         network.core.load_state_dict(taken, strict=False)
-    return f"Took over {len(taken)} of {len(wanted)} tensors from {place}."
+    return f"Took over {len(taken)} of {len(learner.network.core.state_dict())} tensors from {place}."
 
 
 def _take_over_encoder(learner: Learner) -> str:

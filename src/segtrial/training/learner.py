@@ -69,12 +69,14 @@ class Learner:
         self._set_learning_rate()
         images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         targets = batch.targets.to(self.device, non_blocking=True)
+        loss = None
         try:
             loss = self._gradients(images, targets)
         except RuntimeError as error:
             if not memory.is_exhausted(error):
                 raise
-            raise self._too_small(images, targets) from error
+        if loss is None:  # not in the handler above: the exception's frames hold every map of the failed pass
+            raise self._too_small(images, targets)
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()

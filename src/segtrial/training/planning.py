@@ -21,7 +21,7 @@ from segtrial.recipe import Recipe
 from segtrial.shapes import IGNORE
 from segtrial.signals import StopRequest
 from segtrial.training.fine_tuning import empty_core
-from segtrial.training.first_weights import encoder_weights, origin, started_from
+from segtrial.training.first_weights import encoder_weights, fitting_start, origin
 from segtrial.training.learner import Learner
 from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.watch import Watch
@@ -29,6 +29,9 @@ from segtrial.training.watch import Watch
 CROP_MULTIPLE = 32
 """Pixels; crops are at least two of them (see `Whole.padded_size`). The same for every network, so that two variants
 with one seed see the same crops."""
+
+STATE_BYTES = 16
+"""Of each parameter, whatever the batch: weight, gradient, running mean and at least one moment, in float32."""
 
 SAMPLES_MEASURED = 2000
 """Mean, spread and class shares come from at most this many training images, drawn by seed 0."""
@@ -47,12 +50,15 @@ def make_plan(
     seen = image_statistics(train, len(dataset.classes))
     model = model_summary(recipe.model, len(dataset.classes), train.channels)
     encoder = encoder_weights(recipe, train.channels)
+    start = fitting_start(recipe, len(dataset.classes), train.channels) if recipe.start else None
+    outside = start.header if start and start.header.in_channels == train.channels else encoder
+    hardware.require_memory(STATE_BYTES * model["parameters"], device, recipe.model)
     plan = Plan(
         schema=1,
         recipe=recipe.model_dump(mode="json"),
         recipe_hash=recipe.hash,
         manifest=manifest(stores),
-        start=started_from(recipe).digest if recipe.start else None,
+        start=start.digest if start else None,
         encoder_weights=encoder.digest if encoder else None,
         steps=0,
         evaluate_at=(),
@@ -65,8 +71,8 @@ def make_plan(
         model=model,
         classes=dataset.classes.to_json(),
         in_channels=train.channels,
-        mean=encoder.mean if encoder else seen.mean,  # weights from outside expect the images they were made with
-        std=encoder.std if encoder else seen.std,
+        mean=outside.mean if outside else seen.mean,  # weights from outside expect the images they were made with
+        std=outside.std if outside else seen.std,
         class_pixels=seen.pixels,
         class_weights=tuple(class_weights(recipe.loss.class_weights, seen.pixels, seen.around).tolist()),
         layout=dataset.layout,
