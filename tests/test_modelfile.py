@@ -183,6 +183,7 @@ HEADERS = {
     "unknown architecture": ({"architecture": "tinny"}, r"model 'tinny': no model has this name\. Did you mean 'tiny'"),
     "architecture with a path": ({"architecture": "../../evil"}, r"no model has this name"),
     "architecture with a module": ({"architecture": "_whole"}, r"no model has this name"),
+    "architecture without end": ({"architecture": "x" * 10**5}, r"no model has this name"),
     "architecture is a list": ({"architecture": ["tiny"]}, r"header architecture: Input should be a valid string"),
     "no architecture": ({"architecture": ...}, r"it holds no model"),
     "unknown option": ({"options": {"_target_": "os.system"}}, r"no option of model tiny has this name"),
