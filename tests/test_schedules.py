@@ -50,7 +50,7 @@ def test_every_schedule_has_a_peer():
     assert {name for name, _, _ in PEERS} == set(SCHEDULES) - {"plateau"}  # which falls by scores, see below
 
 
-@pytest.mark.parametrize(("name", "options", "peer"), PEERS, ids=lambda value: str(value) if value else "usual")
+@pytest.mark.parametrize(("name", "options", "peer"), PEERS, ids=[f"{name}-{options}" for name, options, _ in PEERS])
 def test_a_schedule_is_torchs_own(name, options, peer):
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = peer(optimizer)
