@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
 from segtrial.data.augment import GAINS, Augmentation, Draw, apply, draw, light, place_window
-from segtrial.data.geometry import crop_image, crop_mask, source_points
+from segtrial.data.geometry import crop_image, crop_mask, resize, source_points
 from segtrial.errors import RecipeError
 from segtrial.shapes import IGNORE
 
@@ -124,6 +124,16 @@ def test_quarter_turns_are_exact(turns):
     image, _ = random_pair()
     window = place_window((SIDE, SIDE), Draw(angle=90.0 * turns), scale=(1, 1), size=(SIDE, SIDE))
     assert torch.equal(crop_image(image, window, (SIDE, SIDE)), image.rot90(turns, (1, 2)))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=["bytes", "floats"])
+@pytest.mark.parametrize(("rows", "size"), [(3, (5, 1)), (9, (4, 1)), (3, (7, 3))], ids=["larger", "smaller", "wider"])
+def test_an_image_one_pixel_wide_is_resized_like_a_wider_one(rows, size, dtype):
+    column = torch.arange(0, 20 * rows, 20)[None, :, None].to(dtype)
+    found = resize(column, size)
+    wide = resize(column.expand(1, rows, 8).contiguous(), (size[0], 8))
+    assert torch.equal(found, wide[..., :1].expand(1, *size))
+    assert len(found.unique()) > 2
 
 
 def test_shrinking_averages_and_does_not_pick():

@@ -218,7 +218,7 @@ def test_an_option_of_the_plain_net_is_refused_with_an_encoder(options, message)
     [
         ({"dropout": 1.0}, r"option dropout: 1\.0\. Choose 0 or more, below 1"),
         ({"dropout": -0.1}, "option dropout"),
-        ({"width": 0}, r"option width: 0\. Choose 1 or more"),
+        ({"width": 0}, r"option width: 0\. Choose 1 to 4096"),
         ({"depth": 1}, r"option depth: 1\. Choose 2 to 8"),
         ({"depth": 9}, "option depth"),
     ],

@@ -69,6 +69,9 @@ def resize(
     """Bilinear, anti-aliased where it shrinks; the type stays."""
     if tuple(image.shape[-2:]) == size:
         return image
+    if image.shape[-1] == 1:  # torch 2.15 answers with its first row everywhere where a map is one pixel wide
+        wide = resize(image.expand(*image.shape[:-1], 2), (size[0], max(2, size[1])))
+        return wide[..., : size[1]]
     # torch interpolates bytes in whole numbers on the CPU, several times faster than floats, and nowhere else
     exact = image if image.device.type == "cpu" else image.float()
     return as_type(F.interpolate(exact[None], size, mode="bilinear", antialias=True)[0], image.dtype)

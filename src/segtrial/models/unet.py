@@ -237,7 +237,6 @@ def build(
 def _check_ranges(plain: Plain) -> None:
     for option, fits, wanted in (
         ("dropout", 0 <= plain.dropout < 1, "0 or more, below 1"),
-        ("width", plain.width >= 1, "1 or more"),
         ("depth", 2 <= plain.depth <= 8, "2 to 8"),
     ):
         if not fits:
