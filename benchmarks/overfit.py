@@ -58,7 +58,7 @@ ADAMW = {"optimizer": {"name": "adamw"}}
 
 CASES = {
     "compact": Case(2),
-    "segnet": Case(1),
+    "segnet": Case(1, batch=4),
     "segnet:batchnorm=false": Case(1),
     "segnet:variant=basic": Case(1),
     "fcn:stride=32": Case(32),
