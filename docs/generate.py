@@ -62,7 +62,7 @@ def _room(room: str) -> Iterator[str]:
             yield f"    {path.name:<18} {_caption(path)}"
     else:
         for path in sorted(PACKAGE.glob(f"{room}.py")) + sorted(PACKAGE.glob(f"{room}_*.py")):
-            if path.stem == room or path.stem.startswith("cli_"):
+            if path.stem == room or path.stem.startswith(("cli_", "recipe_")):
                 yield f"  {path.name:<20} {_caption(path)}"
 
 
@@ -113,7 +113,7 @@ def _said(part: type[BaseModel]) -> dict[str, str]:
     return said
 
 
-_SOURCE = ast.parse((PACKAGE / "recipe.py").read_text())
+_SOURCE = ast.parse("".join((PACKAGE / name).read_text() for name in ("recipe_parts.py", "recipe.py")))
 
 
 def _kind(field: FieldInfo) -> str:

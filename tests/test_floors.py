@@ -38,7 +38,7 @@ EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 def room_of(path: Path) -> str:
     """The part of the package that a file belongs to: `data` for data/masks.py, `cli` for cli_words.py."""
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return re.sub(r"^(training|cli)_\w+$", r"\1", first)
+    return re.sub(r"^(training|cli|recipe)_\w+$", r"\1", first)
 
 
 def floor_of(room: str) -> int:
@@ -56,7 +56,7 @@ def imported_rooms(tree: ast.Module) -> set[str]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("segtrial."):
             modules.add(str(node.module).split(".")[1])
-    return {re.sub(r"^(training|cli)_\w+$", r"\1", module) for module in modules}
+    return {re.sub(r"^(training|cli|recipe)_\w+$", r"\1", module) for module in modules}
 
 
 def functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

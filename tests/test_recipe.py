@@ -156,6 +156,7 @@ def test_the_hash_names_what_decides_a_run():
 
 
 CAME_LATER = {
+    "task": "binary",
     "encoder": {"freeze": "all"},
     "init": "xavier",
     "optimizer.nesterov": False,

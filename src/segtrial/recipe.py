@@ -10,18 +10,36 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from segtrial.errors import RecipeError, nearest
 from segtrial.files import sha256
 from segtrial.plain_yaml import parse_yaml
+from segtrial.recipe_parts import Augment, Encoder, Loss, Optimizer, Part, Phase, Schedule, Split
 
 DEFAULT_MINUTES = 10.0
 BUDGETS = ("epochs", "steps", "minutes")
 UNHASHED = ("data", "workers", "checkpoint_seconds", "progress_steps")
 """Fields that do not decide the result. `data` is a place; what lies there is named by the manifest hash."""
+_LABELS = {"loss": {"name": "bce_with_logits", "class_weights": "none"}}
+_COLORS = {"loss": {"name": "l1", "class_weights": "none"}, "augment": {"brightness": 0, "contrast": 0, "color": 0}}
+OF_TASK: Mapping[str, Mapping[str, Any]] = {
+    "segmentation": {},
+    "binary": _LABELS,
+    "multilabel": _LABELS,
+    "classification": {
+        "model": "classifier",
+        "phases": [{"share": 1, "batch": 64, "crop": 1, "scale": [1, 1]}],
+        "augment": {"shift": 0.125},
+        "loss": {"class_weights": "none"},
+    },
+    "colorization": _COLORS,
+    "colorization_rgb": _COLORS,
+    "colorization_bins": {**_COLORS, "loss": {"name": "cross_entropy", "class_weights": "none"}},
+}
+"""What a task's recipe has where nothing else is said; the fields' own defaults are segmentation's."""
 LATER = (
-    *("encoder", "init", "optimizer.nesterov"),
+    *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
 )
@@ -29,153 +47,21 @@ LATER = (
 their names. A default here never changes."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Split(_Part):
-    """Which samples are for training and which for validation."""
-
-    val_groups: tuple[str, ...] = ()
-    """Groups of the train part that become the val part instead of the layout's own."""
-    val_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the groups held out where the layout has no val part."""
-
-
-class Phase(_Part):
-    """A stretch of the budget at one resolution."""
-
-    share: float = Field(gt=0, le=1)
-    """Part of the budget, in the budget's own unit (time, epochs or steps)."""
-    batch: int = Field(ge=1)
-    """Images per step, over all ranks."""
-    crop: float = Field(gt=0, le=4)
-    """Crop sides as a fraction of the median training image's sides."""
-    scale: tuple[float, float]
-    """Range of the zoom drawn for each image; 1 is the image's own resolution."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Phase":
-        if not 0 < self.scale[0] <= self.scale[1] <= 16:
-            raise ValueError(f"scale {list(self.scale)} must rise and lie in (0, 16]")
-        return self
-
-
-class Encoder(_Part):
-    """What the network's encoder starts from, and how it learns; for networks that have one."""
-
-    weights: str = "none"
-    """none, imagenet, a safetensors file named as torchvision or timm names, or a run or model file of yours."""
-    freeze: Literal["none", "all"] | int = "none"
-    """What of it stays bitwise as it is, running statistics too: none, all, or its first n stages."""
-    thaw_epoch: float | None = Field(default=None, ge=0)
-    """Epoch from which what is frozen learns too; none: never."""
-    lr_factor: float = Field(default=1.0, gt=0)
-    """Its learning rate relative to that of the rest."""
-    lr_decay: float = Field(default=1.0, gt=0, le=1)
-    """Each stage nearer to the image has its rate multiplied by this once more; the last one has lr_factor."""
-
-    @field_validator("freeze", mode="before")
-    @classmethod
-    def _is_a_part(cls, value: Any) -> Any:
-        if value not in ("none", "all") and (type(value) is not int or value < 1):
-            raise ValueError("give none, all, or a number of stages from 1")
-        return value
-
-    @model_validator(mode="after")
-    def _check(self) -> "Encoder":
-        if self.thaw_epoch is not None and self.freeze == "none":
-            raise ValueError("thaw_epoch is given and nothing is frozen; set encoder.freeze too")
-        return self
-
-
-class Optimizer(_Part):
-    """Named optimizer; None means the optimizer's own default (see `segtrial.optimizers`)."""
-
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "muon"
-    """Muon moves matrices and convolutions, AdamW all else."""
-    lr: float | None = Field(default=None, gt=0)
-    """Highest learning rate; none takes the optimizer's own default, as in the next two."""
-    weight_decay: float | None = Field(default=None, ge=0)
-    """Decoupled for adamw and muon."""
-    momentum: float | None = Field(default=None, ge=0, lt=1)
-    """Share of the old mean gradient that is kept; beta 1 of adam and adamw."""
-    nesterov: bool = True
-    """Whether sgd looks ahead by its momentum (Nesterov)."""
-
-
-class Schedule(_Part):
-    """Learning rate as a factor of progress."""
-
-    name: Literal["constant", "step", "multistep", "poly", "linear", "cosine", "onecycle", "plateau"] = "cosine"
-    """How the learning rate falls after its warm-up; the shares below are of the steps from there on."""
-    warmup: float = Field(default=0.08, ge=0, lt=1)
-    """Share of the steps in which the rate rises linearly from 0; onecycle has `rise` instead."""
-    share: float | None = Field(default=None, gt=0, le=1)
-    """For step: the share of the steps after which the rate falls, again and again; none: once at 1/2, once at 3/4."""
-    marks: tuple[float, ...] = (0.5, 0.75)
-    """For multistep: the shares of the steps after which the rate falls."""
-    factor: float = Field(default=0.1, gt=0, lt=1)
-    """For step, multistep and plateau: what each fall multiplies the rate by."""
-    power: float = Field(default=0.9, gt=0)
-    """For poly: exponent of what is left of the steps."""
-    rise: float = Field(default=0.3, gt=0, lt=1)
-    """For onecycle: share of the steps in which the rate rises, from 1/25 of the highest."""
-    patience: int = Field(default=2, ge=1)
-    """For plateau: evaluations without a better val miou_dataset until the rate falls; set `evaluations` higher too."""
-
-    @field_validator("marks")
-    @classmethod
-    def _rise(cls, marks: tuple[float, ...]) -> tuple[float, ...]:
-        if list(marks) != sorted(set(marks)) or not all(0 < mark < 1 for mark in marks):
-            raise ValueError("marks must rise and lie between 0 and 1")
-        return marks
-
-
-class Augment(_Part):
-    """What is drawn for each training image besides the zoom of its phase."""
-
-    flip_horizontal: float = Field(default=0.5, ge=0, le=1)
-    """Probability."""
-    flip_vertical: float = Field(default=0.0, ge=0, le=1)
-    """Probability."""
-    rotate: float = Field(default=0.0, ge=0, le=180)
-    """Degrees to either side."""
-    shift: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of the crop by which it may leave the image."""
-    brightness: float = Field(default=0.25, ge=0, le=1)
-    """Largest relative change."""
-    contrast: float = Field(default=0.25, ge=0, le=1)
-    """Largest relative change."""
-    color: float = Field(default=0.1, ge=0, le=1)
-    """Largest relative change of each channel by itself."""
-    cutmix: float = Field(default=0.0, ge=0, le=1)
-    """Probability that a box is taken from another image."""
-    classmix: float = Field(default=0.0, ge=0, le=1)
-    """Probability that half of the classes of another image are laid over this one."""
-    copy_paste: float = Field(default=0.0, ge=0, le=1)
-    """Probability that half of the objects of another image are laid over this one."""
-
-
-class Loss(_Part):
-    """What is lowered."""
-
-    name: str = "cross_entropy"
-    """One loss or a sum, such as `cross_entropy + 0.5*dice`, with options as in `focal:gamma=1.5`. There are
-    cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz."""
-    class_weights: Literal["none", "inverse", "inverse_sqrt", "median_frequency", "enet", "effective_number"] = (
-        "inverse_sqrt"
-    )
-    """What rare classes weigh, from their share of the training pixels."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the cross-entropy's target that is spread over all classes."""
-    auxiliary: float = Field(default=0.4, ge=0)
-    """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """Everything that decides a run."""
 
+    task: Literal[
+        "segmentation",
+        "binary",
+        "multilabel",
+        "classification",
+        "colorization",
+        "colorization_rgb",
+        "colorization_bins",
+    ] = "segmentation"
+    """What the network answers: a class per pixel (segmentation), foreground or not (binary), any number of classes
+    per pixel (multilabel), a class per image (classification), or the colours of a grey photo: a and b beside its own
+    L (colorization), all of RGB (colorization_rgb), or a and b as one of 261 classes (colorization_bins)."""
     model: str = "compact"
     """NAME or NAME:option=value,option=value; `segtrial models` lists them."""
     start: str | None = None
@@ -242,6 +128,9 @@ class Recipe(_Part):
             raise ValueError(f"the shares of phases add up to {sum(p.share for p in self.phases):g}, not 1")
         if self.keep == "ema" and self.ema == 0:
             raise ValueError("keep=ema needs ema > 0; use keep=last")
+        mixed = [name for name in ("cutmix", "classmix", "copy_paste") if getattr(self.augment, name)]
+        if mixed and self.task not in ("segmentation", "binary", "multilabel"):
+            raise ValueError(f"augment.{mixed[0]} mixes masks, which {self.task} has none of; set it to 0")
         if self.start and self.encoder.weights != "none":
             raise ValueError("start (--from) and encoder.weights are given together; keep one")
         return self
@@ -273,7 +162,7 @@ def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
 
     Raises RecipeError with the dotted key, the value and the nearest known key.
     """
-    filled = dict(tree)
+    filled = layered(OF_TASK.get(str(tree.get("task")), {}), tree)
     if all(filled.get(name) is None for name in BUDGETS):
         filled["minutes"] = DEFAULT_MINUTES
     try:
@@ -282,6 +171,15 @@ def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
         raise _explained(error, place) from error
     except TypeError as error:
         raise RecipeError(place, str(error), "Use plain text, numbers, lists and mappings") from error
+
+
+def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both trees in one; where both have a field, `above` has the say. Lists are not joined."""
+    both = dict(below)
+    for name, value in above.items():
+        under = both.get(name)
+        both[name] = layered(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return both
 
 
 def override(tree: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -337,7 +235,7 @@ def _explained(error: ValidationError, place: str) -> RecipeError:
 
 
 def _fields_at(path: tuple[int | str, ...]) -> list[str]:
-    parts: dict[str, type[_Part]] = {
+    parts: dict[str, type[Part]] = {
         "split": Split,
         "phases": Phase,
         "augment": Augment,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segtrial import files, modelfile, models, pretrained, training
 from segtrial.api import make_recipe
 from segtrial.errors import Interrupted, ModelFileError, RecipeError, RunError
-from segtrial.recipe import Encoder as Wish
+from segtrial.recipe_parts import Encoder as Wish
 from segtrial.recipe import Optimizer, Recipe, Schedule
 from segtrial.tensorfile import load_tensors
 from segtrial.training import first_weights

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from segtrial import losses
-from segtrial.recipe import Loss
+from segtrial.recipe_parts import Loss
 
 
 class Goal:

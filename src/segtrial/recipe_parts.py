@@ -1,0 +1,151 @@
+"""The parts of a recipe: what may be chosen, within which ranges, and what each choice means."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Part(BaseModel):
+    """Fields that are checked when they are given and never change after."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Split(Part):
+    """Which samples are for training and which for validation."""
+
+    val_groups: tuple[str, ...] = ()
+    """Groups of the train part that become the val part instead of the layout's own."""
+    val_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the groups held out where the layout has no val part."""
+
+
+class Phase(Part):
+    """A stretch of the budget at one resolution."""
+
+    share: float = Field(gt=0, le=1)
+    """Part of the budget, in the budget's own unit (time, epochs or steps)."""
+    batch: int = Field(ge=1)
+    """Images per step, over all ranks."""
+    crop: float = Field(gt=0, le=4)
+    """Crop sides as a fraction of the median training image's sides."""
+    scale: tuple[float, float]
+    """Range of the zoom drawn for each image; 1 is the image's own resolution."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Phase":
+        if not 0 < self.scale[0] <= self.scale[1] <= 16:
+            raise ValueError(f"scale {list(self.scale)} must rise and lie in (0, 16]")
+        return self
+
+
+class Encoder(Part):
+    """What the network's encoder starts from, and how it learns; for networks that have one."""
+
+    weights: str = "none"
+    """none, imagenet, a safetensors file named as torchvision or timm names, or a run or model file of yours."""
+    freeze: Literal["none", "all"] | int = "none"
+    """What of it stays bitwise as it is, running statistics too: none, all, or its first n stages."""
+    thaw_epoch: float | None = Field(default=None, ge=0)
+    """Epoch from which what is frozen learns too; none: never."""
+    lr_factor: float = Field(default=1.0, gt=0)
+    """Its learning rate relative to that of the rest."""
+    lr_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each stage nearer to the image has its rate multiplied by this once more; the last one has lr_factor."""
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _is_a_part(cls, value: Any) -> Any:
+        if value not in ("none", "all") and (type(value) is not int or value < 1):
+            raise ValueError("give none, all, or a number of stages from 1")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> "Encoder":
+        if self.thaw_epoch is not None and self.freeze == "none":
+            raise ValueError("thaw_epoch is given and nothing is frozen; set encoder.freeze too")
+        return self
+
+
+class Optimizer(Part):
+    """Named optimizer; None means the optimizer's own default (see `segtrial.optimizers`)."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = "muon"
+    """Muon moves matrices and convolutions, AdamW all else."""
+    lr: float | None = Field(default=None, gt=0)
+    """Highest learning rate; none takes the optimizer's own default, as in the next two."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Decoupled for adamw and muon."""
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    """Share of the old mean gradient that is kept; beta 1 of adam and adamw."""
+    nesterov: bool = True
+    """Whether sgd looks ahead by its momentum (Nesterov)."""
+
+
+class Schedule(Part):
+    """Learning rate as a factor of progress."""
+
+    name: Literal["constant", "step", "multistep", "poly", "linear", "cosine", "onecycle", "plateau"] = "cosine"
+    """How the learning rate falls after its warm-up; the shares below are of the steps from there on."""
+    warmup: float = Field(default=0.08, ge=0, lt=1)
+    """Share of the steps in which the rate rises linearly from 0; onecycle has `rise` instead."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """For step: the share of the steps after which the rate falls, again and again; none: once at 1/2, once at 3/4."""
+    marks: tuple[float, ...] = (0.5, 0.75)
+    """For multistep: the shares of the steps after which the rate falls."""
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    """For step, multistep and plateau: what each fall multiplies the rate by."""
+    power: float = Field(default=0.9, gt=0)
+    """For poly: exponent of what is left of the steps."""
+    rise: float = Field(default=0.3, gt=0, lt=1)
+    """For onecycle: share of the steps in which the rate rises, from 1/25 of the highest."""
+    patience: int = Field(default=2, ge=1)
+    """For plateau: evaluations without a better val miou_dataset until the rate falls; set `evaluations` higher too."""
+
+    @field_validator("marks")
+    @classmethod
+    def _rise(cls, marks: tuple[float, ...]) -> tuple[float, ...]:
+        if list(marks) != sorted(set(marks)) or not all(0 < mark < 1 for mark in marks):
+            raise ValueError("marks must rise and lie between 0 and 1")
+        return marks
+
+
+class Augment(Part):
+    """What is drawn for each training image besides the zoom of its phase."""
+
+    flip_horizontal: float = Field(default=0.5, ge=0, le=1)
+    """Probability."""
+    flip_vertical: float = Field(default=0.0, ge=0, le=1)
+    """Probability."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Degrees to either side."""
+    shift: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the crop by which it may leave the image."""
+    brightness: float = Field(default=0.25, ge=0, le=1)
+    """Largest relative change."""
+    contrast: float = Field(default=0.25, ge=0, le=1)
+    """Largest relative change."""
+    color: float = Field(default=0.1, ge=0, le=1)
+    """Largest relative change of each channel by itself."""
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a box is taken from another image."""
+    classmix: float = Field(default=0.0, ge=0, le=1)
+    """Probability that half of the classes of another image are laid over this one."""
+    copy_paste: float = Field(default=0.0, ge=0, le=1)
+    """Probability that half of the objects of another image are laid over this one."""
+
+
+class Loss(Part):
+    """What is lowered."""
+
+    name: str = "cross_entropy"
+    """One loss or a sum, such as `cross_entropy + 0.5*dice`, with options as in `focal:gamma=1.5`. There are
+    cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz."""
+    class_weights: Literal["none", "inverse", "inverse_sqrt", "median_frequency", "enet", "effective_number"] = (
+        "inverse_sqrt"
+    )
+    """What rare classes weigh, from their share of the training pixels."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the cross-entropy's target that is spread over all classes."""
+    auxiliary: float = Field(default=0.4, ge=0)
+    """Weight of each auxiliary output, for networks that have them (PSPNet, section 4)."""
