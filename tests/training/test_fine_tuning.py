@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from segtrial import files, modelfile, models, pretrained, training
 from segtrial.api import make_recipe
 from segtrial.errors import Interrupted, ModelFileError, RecipeError, RunError
-from segtrial.recipe_parts import Encoder as Wish
 from segtrial.recipe import Optimizer, Recipe, Schedule
+from segtrial.recipe_parts import Encoder as Wish
 from segtrial.tensorfile import load_tensors
 from segtrial.training import first_weights
 from segtrial.training.fine_tuning import check, empty_core, encoder_of, find_encoder, rate_factors

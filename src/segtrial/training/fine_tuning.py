@@ -10,8 +10,8 @@ from torch import nn
 from segtrial import models
 from segtrial.errors import RecipeError
 from segtrial.models._encoder import Encoder
-from segtrial.recipe_parts import Encoder as Wish
 from segtrial.recipe import Recipe
+from segtrial.recipe_parts import Encoder as Wish
 from segtrial.training.plan import Plan
 
 
