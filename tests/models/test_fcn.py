@@ -1,5 +1,8 @@
 """FCN against the arithmetic of the released Caffe networks, and against torchvision's variant of it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -154,3 +157,27 @@ def test_dropout_is_one_half_twice_and_only_where_fc6_is():
 def test_padding_is_refused_where_nothing_would_be_padded(padding):
     with pytest.raises(RecipeError, match=f"padding={padding} with encoder=resnet34, but only a VGG.*choose a VGG"):
         models.build("fcn", 2, padding=padding)
+
+
+MANY_FEATURES = """
+import torch
+from segtrial.models._blocks import ScoreConv
+for _ in range(3):
+    conv = ScoreConv(4096, 11, 1)
+    features = torch.randn(8, 4096, 6, 8).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = conv(features)
+    scores.float().square().mean().backward()
+"""
+
+
+def test_scores_of_many_features_leave_the_memory_whole():
+    """torch's own convolution ends this program with "free(): invalid pointer" where bfloat16 is multiplied by AMX."""
+    done = subprocess.run([sys.executable, "-c", MANY_FEATURES], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_scores_of_many_features_are_those_of_a_convolution():
+    torch.manual_seed(0)
+    conv, features = ScoreConv(2049, 3, 1), torch.randn(2, 2049, 3, 4)
+    torch.testing.assert_close(conv(features), F.conv2d(features, conv.weight, conv.bias))

@@ -27,9 +27,60 @@ class OwnStart(nn.Module, ABC):
         """Overwrite every parameter and every buffer that training changes: a pure function of `seed`."""
 
 
+class OwnDepth(nn.Module, ABC):
+    """A part that brings stochastic depth of its own."""
+
+    @abstractmethod
+    def set_stochastic_depth(self, rate: float) -> bool:
+        """Let its residual blocks be skipped, the last one with probability `rate`; False if it has none to skip."""
+
+
+class Residual(nn.Module):
+    """A block around which its input is carried: what its layers make passes `drop_path` before the two are added.
+
+    `drop_path` has no tensors. It is the identity until stochastic depth is asked for.
+    """
+
+    drop_path: nn.Module
+
+    def __init__(self):
+        super().__init__()
+        self.drop_path = nn.Identity()
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: while training, zero for a share `rate` of the images, the others divided by what is left.
+
+    Huang et al. Deep networks with stochastic depth. ECCV 2016. https://arxiv.org/abs/1603.09382. They divide nothing
+    and multiply by 1 - rate in eval mode; here eval mode is as if there were none.
+    """
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Float[Tensor, "b _ _ _"]) -> Float[Tensor, "b _ _ _"]:
+        if not self.training:
+            return x
+        kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.rate
+        return x * (kept.to(x.dtype) / (1 - self.rate))
+
+
 class ScoreConv(nn.Conv2d):
     """A convolution whose output is scores. It starts so that scores are as large as the features they come
-    from, while He's rule (2 / fan out) would make them about features/classes times larger."""
+    from, while He's rule (2 / fan out) would make them about features/classes times larger.
+
+    Of many features the bias is added apart: the gradient that torch 2.15 takes on a CPU in bfloat16 of a convolution
+    with a bias, more than 2048 channels in and fewer than 16 out writes past its memory.
+    """
+
+    MOST_FEATURES = 2048
+
+    def forward(self, input: Float[Tensor, "b _ _ _"]) -> Float[Tensor, "b _ _ _"]:
+        if self.bias is None or self.in_channels <= self.MOST_FEATURES:
+            return super().forward(input)
+        scores = self._conv_forward(input, self.weight, None)
+        return scores + self.bias.view(-1, 1, 1).to(scores.dtype)
 
 
 class BilinearDeconv(nn.ConvTranspose2d):
