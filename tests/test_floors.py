@@ -16,7 +16,7 @@ FLOORS = (
     {  # rooms that never see each other
         *("data", "models", "losses", "class_weights", "counts", "optimizers", "schedules", "statistics"),
         *("drawing", "hardware", "tensorfile", "ranks", "signals"),
-        *("image_scores", "calibration", "boundaries"),
+        *("image_scores", "calibration", "boundaries", "presets"),
     },
     {"scores", "recipe", "tasks"},
     {"modelfile", "prediction"},

@@ -30,10 +30,13 @@ def test_without_a_budget_it_is_minutes():
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-3", 0.001), ("no", "no"), ("on", "on"), ("true", True), (".5", 0.5), ("[1, 2]", [1, 2]), ("null", None)],
+    [
+        *(("1e-3", 0.001), ("no", "no"), ("on", "on"), ("010", "010"), ("1:30", "1:30"), ("2026-01-31", "2026-01-31")),
+        *(("true", True), (".5", 0.5), ("[1, 2]", [1, 2]), ("null", None), ("1_000", 1000), ("-3", -3), ("0", 0)),
+    ],
 )
 def test_yaml_means_what_people_mean(text, value):
-    """YAML 1.1 reads the first as text and the next two as booleans."""
+    """YAML 1.1 reads the first as text, the next two as booleans, then 8, 90 and a date."""
     assert parse_yaml(text, "test") == value
 
 
@@ -45,39 +48,48 @@ def test_every_number_that_python_prints_is_read_as_that_number(number):
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"learing_rate": 1}, "recipe: unknown key 'learing_rate'. Known here: model, start"),
-        ({"optimizer": {"lrr": 1}}, "unknown key 'optimizer.lrr'. Did you mean 'lr'?"),
+        ({"learing_rate": 1}, "recipe: unknown key 'learing_rate'. Did you mean 'optimizer.lr'?"),
+        ({"optimizer": {"lrr": 1}}, "unknown key 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
         ({"phases": [{"share": 1.0, "batchh": 2}]}, "recipe: "),
-        ({"optimizer": {"name": "sdg"}}, "optimizer.name='sdg': Input should be 'sgd', 'adam'"),
-        ({"seed": True}, "seed=True: Input should be a valid integer"),
-        ({"seed": "3"}, "seed='3': Input should be a valid integer"),
-        ({"seed": -1}, "seed=-1: Input should be greater than or equal to 0"),
-        ({"epochs": 1, "minutes": 2}, "epochs and minutes are given together; keep one"),
-        ({"ema": 0.0}, "keep=ema needs ema > 0; use keep=last"),
+        (
+            {"optimizer": {"name": "sdg"}},
+            "optimizer.name='sdg' is no choice. Did you mean 'sgd'? Choose one of: sgd, adam",
+        ),
+        ({"seed": True}, "seed=true is no whole number"),
+        ({"seed": "3"}, "seed='3' is no whole number"),
+        ({"seed": -1}, "seed=-1 is too small. Give at least 0"),
+        ({"epochs": 1, "minutes": 2}, "epochs and minutes are given together. Keep one"),
+        ({"ema": 0.0}, "keep=ema needs ema > 0. Use keep=last"),
         (
             {"phases": [{"share": 0.5, "batch": 1, "crop": 1.0, "scale": [1.0, 1.0]}]},
             "the shares of phases add up to 0.5",
         ),
         (
             {"phases": [{"share": 1.0, "batch": 1, "crop": 1.0, "scale": [2.0, 1.0]}]},
-            r"scale [2.0, 1.0] must rise and lie in (0, 16]",
+            "phases[0]: scale [2.0, 1.0] does not rise within 0 to 16. Write [lowest, highest]",
         ),
         ({"start": "run", "encoder": {"weights": "imagenet"}}, "start (--from) and encoder.weights are given together"),
-        ({"encoder": {"thaw_epoch": 2.0}}, "thaw_epoch is given and nothing is frozen; set encoder.freeze too"),
-        ({"encoder": {"freeze": "most"}}, "encoder.freeze='most': give none, all, or a number of stages from 1"),
-        ({"encoder": {"freeze": 0}}, "encoder.freeze=0: give none, all"),
-        ({"encoder": {"freeze": True}}, "encoder.freeze=True: give none, all"),
-        ({"encoder": {"lr_decay": 2.0}}, "encoder.lr_decay=2.0: Input should be less than or equal to 1"),
-        ({"init": "he"}, "init='he': Input should be 'kaiming' or 'xavier'"),
-        ({"schedule": {"marks": [0.5, 0.5]}}, "schedule.marks=[0.5, 0.5]: marks must rise and lie between 0 and 1"),
-        ({"schedule": {"marks": [0.5, 1.0]}}, "marks must rise and lie between 0 and 1"),
-        ({"schedule": {"share": 0.0}}, "schedule.share=0.0: Input should be greater than 0"),
-        ({"schedule": {"rise": 1.0}}, "schedule.rise=1.0: Input should be less than 1"),
-        ({"schedule": {"factor": 1.0}}, "schedule.factor=1.0: Input should be less than 1"),
-        ({"schedule": {"power": 0.0}}, "schedule.power=0.0: Input should be greater than 0"),
-        ({"augment": {"cutmix": 1.5}}, "augment.cutmix=1.5: Input should be less than or equal to 1"),
-        ({"encoder": {"weight": "none"}}, "unknown key 'encoder.weight'. Did you mean 'weights'?"),
-        ({"model": {"_target_": "os.system"}}, "model={'_target_': 'os.system'}: Input should be a valid string"),
+        ({"encoder": {"thaw_epoch": 2.0}}, "thaw_epoch is given and nothing is frozen. Set encoder.freeze too"),
+        (
+            {"encoder": {"freeze": "most"}},
+            "encoder.freeze='most' is no choice. Give none, all, or a number of stages from 1",
+        ),
+        ({"encoder": {"freeze": 0}}, "encoder.freeze=0 is no choice. Give none, all"),
+        ({"encoder": {"freeze": True}}, "encoder.freeze=true is no choice. Give none, all"),
+        ({"encoder": {"lr_decay": 2.0}}, "encoder.lr_decay=2.0 is too large. Give at most 1"),
+        ({"init": "he"}, "init='he' is no choice. Choose one of: kaiming, xavier"),
+        (
+            {"schedule": {"marks": [0.5, 0.5]}},
+            "schedule.marks=[0.5, 0.5] is no choice. Marks must rise and lie between 0 and 1",
+        ),
+        ({"schedule": {"marks": [0.5, 1.0]}}, "Marks must rise and lie between 0 and 1"),
+        ({"schedule": {"share": 0.0}}, "schedule.share=0.0 is too small. Give more than 0"),
+        ({"schedule": {"rise": 1.0}}, "schedule.rise=1.0 is too large. Give less than 1"),
+        ({"schedule": {"factor": 1.0}}, "schedule.factor=1.0 is too large. Give less than 1"),
+        ({"schedule": {"power": 0.0}}, "schedule.power=0.0 is too small. Give more than 0"),
+        ({"augment": {"cutmix": 1.5}}, "augment.cutmix=1.5 is too large. Give at most 1"),
+        ({"encoder": {"weight": "none"}}, "unknown key 'encoder.weight'. Did you mean 'encoder.weights'?"),
+        ({"model": {"_target_": "os.system"}}, "model={'_target_': 'os.system'} is no text"),
     ],
 )
 def test_what_is_wrong_is_named(tree, message):
@@ -114,7 +126,7 @@ def test_files_that_are_no_recipe_are_named(tmp_path):
     with pytest.raises(RecipeError, match=r"absent.yaml: cannot be read .*Give a YAML file"):
         recipe.read(tmp_path / "absent.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
-    with pytest.raises(RecipeError, match=r"list.yaml: holds list, not a mapping"):
+    with pytest.raises(RecipeError, match=r"list.yaml: holds \[1\], not fields with values"):
         recipe.read(tmp_path / "list.yaml")
 
 
@@ -169,6 +181,7 @@ CAME_LATER = {
     "augment.cutmix": 0.5,
     "augment.classmix": 0.5,
     "augment.copy_paste": 0.5,
+    "regularise": {"dropout": 0.5},
 }
 
 
@@ -194,12 +207,9 @@ def test_the_hash_is_that_of_the_fields_without_what_came_later_at_its_default()
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
     tree = NOTHING.model_dump(mode="json")
-    for name in (*recipe.UNHASHED, "encoder", "init"):
-        del tree[name]
-    del tree["optimizer"]["nesterov"]
-    tree["schedule"] = {name: tree["schedule"][name] for name in ("name", "warmup")}
-    for name in ("cutmix", "classmix", "copy_paste"):
-        del tree["augment"][name]
+    for key in (*recipe.UNHASHED, *recipe.LATER):
+        part, _, name = key.rpartition(".")
+        del (tree[part] if part else tree)[name]
     assert NOTHING.hash == digest(tree)
     tree["schedule"]["power"] = 2.0
     assert from_tree({"steps": 10, "schedule": {"power": 2.0}}).hash == digest(tree)

@@ -42,8 +42,11 @@ def _only(tag: str, pattern: str, first: str) -> None:
     _PlainLoader.add_implicit_resolver(tag, re.compile(pattern), list(first))
 
 
-# YAML 1.1 reads 1e-3 as text and `no` as false; people mean a number and a word.
+# YAML 1.1 reads 1e-3 as text, `no` as false, 010 as 8, 1:30 as 90 and 2026-01-31 as a date; people mean a number, a
+# word, and text.
 _only(
     "tag:yaml.org,2002:float", r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|^[-+]?\.(inf|nan)$", "-+.0123456789"
 )
 _only("tag:yaml.org,2002:bool", r"^(true|false)$", "tf")
+_only("tag:yaml.org,2002:int", r"^[-+]?(0|[1-9][0-9_]*)$", "-+0123456789")
+_only("tag:yaml.org,2002:timestamp", r"^$", "")

@@ -15,7 +15,9 @@ from pydantic import Field, ValidationError, model_validator
 from segtrial.errors import RecipeError, nearest
 from segtrial.files import sha256
 from segtrial.plain_yaml import parse_yaml
-from segtrial.recipe_parts import Augment, Encoder, Loss, Optimizer, Part, Phase, Schedule, Split
+from segtrial.presets import PRESETS
+from segtrial.recipe_messages import explained, shown, unplain
+from segtrial.recipe_parts import Augment, Encoder, Loss, Optimizer, Part, Phase, Regularise, Schedule, Split
 
 DEFAULT_MINUTES = 10.0
 BUDGETS = ("epochs", "steps", "minutes")
@@ -42,6 +44,7 @@ LATER = (
     *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
+    "regularise",
 )
 """Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
 their names. A default here never changes."""
@@ -69,9 +72,11 @@ class Recipe(Part):
     data: str = "toytown"
     """A folder, a data.yaml, or toytown."""
     epochs: float | None = Field(default=None, gt=0)
+    """The budget in passes over the training images; give one of epochs, steps and minutes."""
     steps: int | None = Field(default=None, ge=1)
+    """The budget in steps."""
     minutes: float | None = Field(default=None, gt=0)
-    """The budget: exactly one of epochs, steps and minutes."""
+    """The budget in time; 10 where none of the three is given."""
     seed: int = Field(default=0, ge=0, lt=2**53)
     """Decides every random choice, together with what it is for."""
     split: Split = Split()
@@ -88,6 +93,7 @@ class Recipe(Part):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     encoder: Encoder = Encoder()
+    regularise: Regularise = Regularise()
     init: Literal["kaiming", "xavier"] = "kaiming"
     """What random weights are drawn by: He's variance for convolutions, or Glorot's for them and linear maps."""
     clip: float | None = Field(default=None, gt=0)
@@ -124,8 +130,9 @@ class Recipe(Part):
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are given together; keep one")
-        if abs(sum(phase.share for phase in self.phases) - 1) > 1e-6:
-            raise ValueError(f"the shares of phases add up to {sum(p.share for p in self.phases):g}, not 1")
+        shares = sum(phase.share for phase in self.phases)
+        if abs(shares - 1) > 1e-6:
+            raise ValueError(f"the shares of phases add up to {shares:g}; make them add up to 1")
         if self.keep == "ema" and self.ema == 0:
             raise ValueError("keep=ema needs ema > 0; use keep=last")
         mixed = [name for name in ("cutmix", "classmix", "copy_paste") if getattr(self.augment, name)]
@@ -160,17 +167,35 @@ def _without_later_defaults(tree: Mapping[str, Any], defaults: Mapping[str, Any]
 def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
     """A validated recipe from nested plain values; a run without a budget gets DEFAULT_MINUTES.
 
-    Raises RecipeError with the dotted key, the value and the nearest known key.
+    What its key `preset` names lies below them. Raises RecipeError with the dotted key, the value and the fix.
     """
+    tree = _on_preset(tree, place)
     filled = layered(OF_TASK.get(str(tree.get("task")), {}), tree)
     if all(filled.get(name) is None for name in BUDGETS):
         filled["minutes"] = DEFAULT_MINUTES
     try:
         return Recipe.model_validate_json(json.dumps(filled))
     except ValidationError as error:
-        raise _explained(error, place) from error
+        raise explained(error, place, Recipe) from error
     except TypeError as error:
-        raise RecipeError(place, str(error), "Use plain text, numbers, lists and mappings") from error
+        key, value = unplain(filled) or ("its keys", [])
+        found = f"{key}={shown(value)} is of type {type(value).__name__}"
+        raise RecipeError(place, found, "Write plain text, numbers, lists and mappings") from error
+
+
+def _on_preset(tree: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The tree with what its preset says below it; a budget in the tree replaces the preset's."""
+    rest = {name: value for name, value in tree.items() if name != "preset"}
+    name = tree.get("preset")
+    if name is None:
+        return rest
+    if not isinstance(name, str) or name not in PRESETS:
+        fix = f"{nearest(str(name), list(PRESETS))}There are: {', '.join(PRESETS)}"
+        raise RecipeError(place, f"preset={shown(name)} is no preset", fix)
+    below = PRESETS[name].tree
+    if any(rest.get(budget) is not None for budget in BUDGETS):
+        below = {name: value for name, value in below.items() if name not in BUDGETS}
+    return layered(below, rest)
 
 
 def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,11 +226,26 @@ def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
     for name in path:
         child = tree.setdefault(name, {})
         if not isinstance(child, dict):
-            raise RecipeError(
-                f"--set {key}", f"{name} holds {child!r}, which has no parts", "See `segtrial train --help`"
-            )
+            found = f"{name} holds {shown(child)}, which has no parts"
+            raise RecipeError(f"--set {key}", found, f"Give all of it: --set '{name}=...'")
         tree = child
     tree[last] = value
+
+
+def tree_of(source: str | Path) -> dict[str, Any]:
+    """The tree of a recipe file, of the preset of that name where there is no such file, or of a run folder.
+
+    Raises RecipeError as `read` does, with the presets where the name is none.
+    """
+    path, name = Path(source), str(source)
+    if name in PRESETS and not path.is_file():
+        return {"preset": name}
+    if path.is_dir():
+        return read(path / "recipe.yaml")
+    if path.exists() or path.suffix:
+        return read(path)
+    fix = f"{nearest(name, list(PRESETS))}Give a file, a run folder, or one of: {', '.join(PRESETS)}"
+    raise RecipeError(f"recipe {name!r}", "there is no such file, and no preset of this name", fix)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -216,35 +256,9 @@ def read(path: Path) -> dict[str, Any]:
         raise RecipeError(path, f"cannot be read ({error})", "Give a YAML file") from error
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
-        raise RecipeError(path, f"holds {type(tree).__name__}, not a mapping", "Write lines such as `model: unet`")
+        found = "is empty" if tree is None else f"holds {shown(tree)}, not fields with values"
+        raise RecipeError(path, found, "Write lines such as `model: unet`")
     return tree
-
-
-def _explained(error: ValidationError, place: str) -> RecipeError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(first["loc"][:-1])
-        hint = f"{nearest(str(first['loc'][-1]), known)}Known here: {', '.join(known)}"
-        return RecipeError(place, f"unknown key {key!r}", hint)
-    if not key:
-        return RecipeError(place, first["msg"].removeprefix("Value error, "), "Change one of them")
-    return RecipeError(
-        place, f"{key}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}", "Correct the value"
-    )
-
-
-def _fields_at(path: tuple[int | str, ...]) -> list[str]:
-    parts: dict[str, type[Part]] = {
-        "split": Split,
-        "phases": Phase,
-        "augment": Augment,
-        "loss": Loss,
-        "encoder": Encoder,
-        "optimizer": Optimizer,
-        "schedule": Schedule,
-    }
-    return list((parts[str(path[0])] if path else Recipe).model_fields)
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:

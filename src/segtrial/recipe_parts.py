@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 class Part(BaseModel):
     """Fields that are checked when they are given and never change after."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Split(Part):
@@ -35,7 +37,7 @@ class Phase(Part):
     @model_validator(mode="after")
     def _check(self) -> "Phase":
         if not 0 < self.scale[0] <= self.scale[1] <= 16:
-            raise ValueError(f"scale {list(self.scale)} must rise and lie in (0, 16]")
+            raise ValueError(f"scale {list(self.scale)} does not rise within 0 to 16; write [lowest, highest]")
         return self
 
 
@@ -133,6 +135,24 @@ class Augment(Part):
     """Probability that half of the classes of another image are laid over this one."""
     copy_paste: float = Field(default=0.0, ge=0, le=1)
     """Probability that half of the objects of another image are laid over this one."""
+
+
+class Regularise(Part):
+    """What is left out of the network at random while it trains. The model that comes of it is whole."""
+
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Probability that a value is dropped in front of the scores, and nowhere else; none: as in the network's paper."""
+    dropout_of: Literal["values", "channels"] = "values"
+    """Whether dropout drops single values, or whole channels of an image."""
+    stochastic_depth: float | None = Field(default=None, ge=0, lt=1)
+    """Probability that an image skips the last residual block, in proportion less for those before it; none: as in the
+    network's paper."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Regularise":
+        if self.dropout is None and self.dropout_of != "values":
+            raise ValueError(f"dropout_of={self.dropout_of} is given without dropout; set regularise.dropout too")
+        return self
 
 
 class Loss(Part):
