@@ -12,10 +12,9 @@ from torch import nn
 
 from segtrial import models
 from segtrial.errors import RecipeError
-from segtrial.models._blocks import ZeroScaleNorm
+from segtrial.models._blocks import DropPath, ZeroScaleNorm
 from segtrial.models._encoder import RESNETS
 from segtrial.models._init import initialise
-from segtrial.models._mit import DropPath
 from segtrial.models._whole import Whole
 
 CLASSES = 5

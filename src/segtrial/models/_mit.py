@@ -9,11 +9,11 @@ in memory: linear layers and norms read it as it is, and a convolution sees it t
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from segtrial.models._blocks import DropPath, Residual
 from segtrial.models._encoder import Encoder
 
 HEADS = (1, 2, 5, 8)
@@ -93,7 +93,7 @@ class OverlapPatchEmbed(nn.Module):
         return self.norm(channels_last(self.proj(x)))
 
 
-class Block(nn.Module):
+class Block(Residual):
     """Attention, then Mix-FFN, each normalised before and added to its input."""
 
     def __init__(self, width: int, heads: int, reduction: int, drop_path: float):
@@ -152,23 +152,6 @@ class DepthwiseConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         return channels_last(self.dwconv(channels_first(x)))
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: while training, zero for a share `rate` of the images, the others divided by what is left.
-
-    Huang et al. Deep networks with stochastic depth. 2016. https://arxiv.org/abs/1603.09382
-    """
-
-    def __init__(self, rate: float):
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        if not self.training:
-            return x
-        kept = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.rate
-        return x * (kept.to(x.dtype) / (1 - self.rate))
 
 
 def channels_first(x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b c h w"]:

@@ -13,7 +13,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segtrial.models._blocks import ZeroScaleNorm
+from segtrial.models._blocks import Residual, ZeroScaleNorm
 from segtrial.models._encoder import Encoder
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -26,7 +26,7 @@ Stem = Literal["imagenet", "deep", "cifar"]
 cifar: 3x3, no stride, no pool, so that all strides are 4 times finer (paper, section 4.2)."""
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Residual):
     """Two 3x3 convolutions around which the input is carried (paper, figure 5 left)."""
 
     expansion = 1
@@ -42,11 +42,11 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
         residual = self.relu(self.bn1(self.conv1(x)))
-        residual = self.bn2(self.conv2(residual))
+        residual = self.drop_path(self.bn2(self.conv2(residual)))
         return self.relu(residual.add_(self.downsample(x)))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Residual):
     """1x1 to fewer channels, 3x3, 1x1 to four times as many, around which the input is carried (figure 5 right)."""
 
     expansion = 4
@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
         residual = self.relu(self.bn1(self.conv1(x)))
         residual = self.relu(self.bn2(self.conv2(residual)))
-        residual = self.bn3(self.conv3(residual))
+        residual = self.drop_path(self.bn3(self.conv3(residual)))
         return self.relu(residual.add_(self.downsample(x)))
 
 

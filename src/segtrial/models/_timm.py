@@ -14,10 +14,11 @@ from typing import Any
 import timm
 import torch
 from jaxtyping import Float
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from segtrial.errors import RecipeError
-from segtrial.models._blocks import OwnStart
+from segtrial.models._blocks import OwnDepth, OwnStart
 from segtrial.models._encoder import TIMM, Encoder
 
 NEEDED = (4, 8, 16, 32)
@@ -27,7 +28,7 @@ _REFUSALS = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError,
 """How timm says that it cannot build what was asked for, or that images of this size do not fit."""
 
 
-class TimmEncoder(Encoder, OwnStart):
+class TimmEncoder(Encoder, OwnStart, OwnDepth):
     """timm's network `name`, of which the maps after the layers at `indices` of its feature_info are taken.
 
     `make(**more)` builds the network as it is held here; `more` goes to timm.create_model (pretrained=True, ...).
@@ -52,6 +53,19 @@ class TimmEncoder(Encoder, OwnStart):
             torch.default_generator.manual_seed(seed)
             first = self.make()
         self.body.load_state_dict(first.state_dict())
+
+    def set_stochastic_depth(self, rate: float) -> bool:
+        """Build the network again, at the weights it has, with timm's own rule: it knows which blocks there are."""
+        try:
+            with torch.random.fork_rng(devices=[]):
+                body = self.make(drop_path_rate=rate)
+        except _REFUSALS:  # a network without residual blocks does not know the word
+            return False
+        if not any(isinstance(module, DropPath) and module.drop_prob for module in body.modules()) and rate:
+            return False
+        body.load_state_dict(self.body.state_dict())
+        self.body = body
+        return True
 
     def stages(self) -> tuple[tuple[nn.Module, ...], ...]:
         """One for each map that timm knows of: the layers since the map before; what comes after all is in the last.

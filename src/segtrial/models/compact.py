@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from segtrial.models._blocks import ScoreConv, ZeroScaleNorm
+from segtrial.models._blocks import Residual, ScoreConv, ZeroScaleNorm
 
 BLOCKS = (2, 2, 3, 2)
 """Residual blocks at strides 4, 8, 16 and 32."""
@@ -62,7 +62,7 @@ class Compact(nn.Module):
         return (self.score(x),)
 
 
-class Block(nn.Module):
+class Block(Residual):
     """Two 3x3 convolutions around a shortcut, which averages where the block thins out."""
 
     def __init__(self, before: int, after: int, stride: int):
@@ -77,7 +77,7 @@ class Block(nn.Module):
             self.shortcut.append(nn.BatchNorm2d(after))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
-        return F.relu(self.shortcut(x) + self.second(self.first(x)))
+        return F.relu(self.shortcut(x) + self.drop_path(self.second(self.first(x))))
 
 
 def conv_norm_relu(before: int, after: int, kernel: int, *, stride: int = 1) -> nn.Sequential:

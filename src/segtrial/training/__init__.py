@@ -12,15 +12,16 @@ import torch
 
 from segtrial import hardware, ranks
 from segtrial.data import SplitOptions, open_dataset
-from segtrial.data.cache import Store, open_store
+from segtrial.data.cache import Store
 from segtrial.errors import RecipeError, RunError
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest, listening
-from segtrial.training import fine_tuning, first_weights
+from segtrial.training import first_weights
 from segtrial.training.finish import finish
 from segtrial.training.folder import RunFolder, opened
 from segtrial.training.learner import Learner
 from segtrial.training.loop import run_steps
+from segtrial.training.opening import check_network, open_parts, pick_device
 from segtrial.training.plan import Plan
 from segtrial.training.planning import check_parts, make_plan, manifest
 from segtrial.training.watch import Silent, Watch
@@ -35,7 +36,7 @@ def train(recipe: Recipe, out: Path, watch: Watch | None = None) -> Path:
     state is saved when SIGINT or SIGTERM comes. Under torchrun, every rank calls this with the same recipe.
     """
     watch = watch if watch is not None and ranks.is_first_launched() else Silent()
-    device = hardware.pick_device(_device_name(recipe))
+    device = pick_device(recipe)
     hardware.keep_memory()
     with ranks.joined(device), listening() as stop, opened(out) if ranks.rank() == 0 else nullcontext() as folder:
         if not ranks.from_first(folder.finished if folder else None, device):
@@ -50,13 +51,13 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     found = Plan.model_validate(tree) if (tree := _shared_plan(folder, recipe, device)) else None
     _require_ranks(recipe, found, device)
     torch.set_num_threads(found.threads if found else recipe.threads or hardware.threads())
-    fine_tuning.check(recipe)
+    check_network(recipe)
     dataset = open_dataset(recipe.data, SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0))
     check_parts(dataset)
     if found is None:
         for note in (first_weights.origin(recipe), *dataset.notes):
             watch.note(note)
-    stores = {part: _store(dataset, part, watch, stop) for part in ("train", "val")}
+    stores = open_parts(dataset, ("train", "val"), watch, stop)
     plan = found or make_plan(recipe, dataset, stores, device, watch, stop)
     _require_same_data(plan, stores)
     if folder and found is None:
@@ -68,14 +69,6 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     learner = Learner(recipe, plan, device)
     progress, best = run_steps(learner, stores, folder, watch, stop)
     finish(learner, dataset, stores["val"], folder, progress, best, watch, stop)
-
-
-def _store(dataset, part: str, watch: Watch, stop: StopRequest) -> Store:
-    def progress(done: int, total: int) -> None:
-        stop.raise_if_asked()
-        watch.bar(done, total, f"decoding {part}")
-
-    return open_store(dataset, part, progress=progress)
 
 
 def _shared_plan(folder: RunFolder | None, recipe: Recipe, device: torch.device) -> dict | None:
@@ -98,8 +91,3 @@ def _require_ranks(recipe: Recipe, found: Plan | None, device: torch.device) -> 
         here = f"{ranks.world()} x {device.type}"
         fix = "Continue it on the same, or train into a new --out"
         raise RunError("run", f"begun on {found.world} x {found.device}, now on {here}: it could not end alike", fix)
-
-
-def _device_name(recipe: Recipe) -> str:
-    several = ranks.launched() > 1 and torch.cuda.is_available() and recipe.device in ("auto", "cuda")
-    return f"cuda:{ranks.local_rank()}" if several else recipe.device

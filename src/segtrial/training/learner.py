@@ -23,7 +23,7 @@ from segtrial.models._whole import Whole
 from segtrial.randomness import key_of, seed_network
 from segtrial.recipe import Recipe
 from segtrial.schedules import Shape, learning_rate_factor, plateau_factor
-from segtrial.training import memory
+from segtrial.training import memory, regularise
 from segtrial.training.fine_tuning import Frozen, frozen_modules, rate_factors, thaws
 from segtrial.training.goal import Goal
 from segtrial.training.plan import Plan
@@ -195,6 +195,7 @@ def new_network(recipe: Recipe, plan: Plan) -> Whole:
     name, options = models.parse(recipe.model)
     core = models.build(name, len(plan.class_weights), plan.in_channels, **options)
     initialise(core, recipe.seed, recipe.init)
+    regularise.apply(recipe, core)
     return Whole(core, torch.tensor(plan.mean), torch.tensor(plan.std))
 
 
