@@ -1,15 +1,19 @@
-"""A source named by the user -> Dataset: toytown, a folder, or a data.yaml."""
+"""A source named by the user -> Dataset: toytown, a folder, a data.yaml, or an .npz file."""
 
 from pathlib import Path
+from typing import Literal
 
 from segtrial.data import cityscapes, coco, cvat, labelme, via, voc
 from segtrial.data.camvid import is_camvid, open_camvid
 from segtrial.data.folder import open_folder
 from segtrial.data.sample import Dataset
 from segtrial.data.split import SplitOptions
-from segtrial.errors import DataNotFound, nearest
+from segtrial.errors import DataError, DataNotFound, nearest
 
 DESCRIPTION = "data.yaml"
+
+Content = Literal["masks", "classes", "photos"]
+"""What is learned of a picture: the class of each pixel, the class of the whole, or its colours."""
 
 LAYOUTS = (  # the first that recognises a folder opens it; a folder that none recognises is open_folder's
     (is_camvid, open_camvid),
@@ -22,32 +26,60 @@ LAYOUTS = (  # the first that recognises a folder opens it; a folder that none r
 )
 
 
-def open_dataset(source: str | Path, options: SplitOptions = SplitOptions()) -> Dataset:  # noqa: B008 (frozen)
-    """Understand `source`: "toytown" (or "toytown:scenes=24,..."), a folder, or the path of a data.yaml.
+def open_dataset(
+    source: str | Path,
+    options: SplitOptions = SplitOptions(),  # noqa: B008 (frozen)
+    content: Content = "masks",
+) -> Dataset:
+    """Understand `source`: "toytown" (or "toytown:scenes=24,..."), a folder, a data.yaml, or (classes) an .npz file.
 
     Raises DataNotFound if there is nothing, and DataError (its kinds name the fault) if it cannot be read.
     """
     if str(source).partition(":")[0] == "toytown" and not Path(source).exists():
         from segtrial.data.toytown import open_toytown
 
-        return open_toytown(str(source), options)
+        if content == "classes":
+            fix = "Give a folder with a folder for each class, or .npz files with images and labels"
+            raise DataError(source, "its pictures belong to no class; only their pixels do", fix)
+        return _wanted(open_toytown(str(source), options), content)
     path = Path(source)
-    if path.is_dir():
-        return _open_folder(path, options)
-    if path.is_file() and path.suffix in (".yaml", ".yml"):
+    if not path.exists():
+        raise _absent(path)
+    if content == "classes":
+        return _open_classes(path, options)
+    described = path / DESCRIPTION if path.is_dir() else path
+    if described.is_file() and described.suffix in (".yaml", ".yml"):
         from segtrial.data.description import open_description
 
-        return open_description(path, options)
-    if path.exists():
+        return _wanted(open_description(described, options), content)
+    if not path.is_dir():
         raise DataNotFound(path, "not a folder and not a data.yaml", "Give the folder that holds images and masks")
-    raise _absent(path)
+    opens = next((opens for recognises, opens in LAYOUTS if recognises(path)), None)
+    if opens is None and content == "photos":
+        from segtrial.data.photos import open_photos
+
+        return open_photos(path, options)
+    return _wanted((opens or open_folder)(path, options), content)
 
 
-def _open_folder(root: Path, options: SplitOptions) -> Dataset:
-    if (root / DESCRIPTION).is_file():
-        return open_dataset(root / DESCRIPTION, options)
-    found = next((opens for recognises, opens in LAYOUTS if recognises(root)), open_folder)
-    return found(root, options)
+def _wanted(dataset: Dataset, content: Content) -> Dataset:
+    """A data set with masks, or the photos of it."""
+    if content == "masks":
+        return dataset
+    from segtrial.data.photos import photos_of
+
+    return photos_of(dataset)
+
+
+def _open_classes(path: Path, options: SplitOptions) -> Dataset:
+    from segtrial.data.class_arrays import holds_arrays, open_arrays
+    from segtrial.data.class_folders import open_class_folders
+
+    if path.is_dir() and not holds_arrays(path):
+        return open_class_folders(path, options)
+    if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
+        return open_arrays(path, options)
+    raise DataNotFound(path, "not a folder and not an .npz file", "Give a folder with a folder for each class")
 
 
 def _absent(path: Path) -> DataNotFound:

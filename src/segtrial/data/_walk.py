@@ -4,11 +4,12 @@ import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from segtrial.data.pictures import EXTENSIONS
-from segtrial.errors import DataNotFound
+from segtrial.errors import DataNotFound, PairingError, listing
 
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 MASK_WORDS = frozenset(
@@ -76,6 +77,19 @@ def walk(root: Path) -> Found:
     return found
 
 
+def part_of(name: str) -> str:
+    """The part that a folder's or a file's name says: "train", "val", "test", or ""."""
+    return next((PART_WORDS[word] for word in _words(name) if word in PART_WORDS), "")
+
+
+def require_own_names(root: Path, files: Sequence[File]) -> None:
+    """Raises PairingError if two pictures have one key, as a.jpg beside a.png."""
+    counts = Counter(file.key for file in files)
+    twice = [file.path.relative_to(root) for file in files if counts[file.key] > 1]
+    if twice:
+        raise PairingError(root, f"pictures that share one name: {listing(twice)}", "Keep one of each, or rename them")
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         return sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -106,7 +120,7 @@ def _file(root: Path, path: Path) -> File:
     stem = unicodedata.normalize("NFC", path.stem)
     words = [_words(name) for name in folders]
     roles = [role for role in (_role(name) for name in words) if role]
-    parts = [PART_WORDS[word] for name in words for word in name if word in PART_WORDS]
+    parts = [part for part in map(part_of, folders) if part]
     rest = tuple(name for name, said in zip(folders, words, strict=True) if not _role(said) and not _only_part(said))
     return File(
         path,

@@ -4,13 +4,14 @@ Files are hostile until decoded: the format is on a short list, the size is read
 anything is decoded, several frames are refused, and decoding goes to the last byte (a truncated file shows).
 """
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
@@ -52,21 +53,25 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise ImageError(path, _unopened(path, error), "Restore the file, or remove it and its partner") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         _refuse(path, descriptor)
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            with Image.open(file, formats=FORMATS) as picture:
-                _check_header(path, picture)
-                yield picture
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _bomb(path, str(error)) from error
-        except UnidentifiedImageError as error:
-            raise ImageError(path, _content(path), f"Put a picture there ({', '.join(FORMATS)})") from error
-        except UserError:
-            raise
-        except (
-            Exception
-        ) as error:  # decoders meet damage with whatever breaks first: ValueError, SyntaxError, TypeError
-            raise _damaged(path, error) from error
+    with os.fdopen(descriptor, "rb") as file, opened_file(path, file) as picture:
+        yield picture
+
+
+@contextmanager
+def opened_file(place: str | Path, file: BinaryIO) -> Iterator[Image.Image]:
+    """As `opened`, for a file that is open already; errors call it `place`."""
+    try:
+        with Image.open(file, formats=FORMATS) as picture:
+            _check_header(place, picture)
+            yield picture
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _bomb(place, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(place, _content(file), f"Put a picture there ({', '.join(FORMATS)})") from error
+    except UserError:
+        raise
+    except Exception as error:  # decoders meet damage with whatever breaks first: ValueError, SyntaxError, TypeError
+        raise _damaged(place, error) from error
 
 
 def read_header(path: Path) -> Header:
@@ -81,11 +86,7 @@ def read_header(path: Path) -> Header:
 def read_picture(path: Path) -> Image.Image:
     """The decoded picture in its own mode, turned upright by its EXIF orientation."""
     with opened(path) as picture:
-        try:
-            picture.load()
-            return ImageOps.exif_transpose(picture)
-        except Exception as error:  # decoders of damaged bytes raise anything, from KeyError to struct.error
-            raise _damaged(path, error) from error
+        return _upright(path, picture)
 
 
 def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
@@ -94,21 +95,48 @@ def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
     Opaque alpha is dropped and 16-bit grey is scaled, not clipped, to 8 bits. Raises ImageError for
     transparency, for float and 32-bit pixels, and for colour where grey was asked for.
     """
-    picture = _plain_mode(path, read_picture(path))
+    return _pixels(path, read_picture(path), channels)
+
+
+def decode_image(place: str | Path, data: bytes, channels: int) -> UInt8[np.ndarray, "c h w"]:
+    """As `read_image`, from the bytes of a file; errors call them `place`."""
+    with opened_file(place, io.BytesIO(data)) as picture:
+        return _pixels(place, _upright(place, picture), channels)
+
+
+def _upright(place: str | Path, picture: Image.Image) -> Image.Image:
+    try:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # decoders of damaged bytes raise anything, from KeyError to struct.error
+        raise _damaged(place, error) from error
+
+
+def _pixels(place: str | Path, picture: Image.Image, channels: int) -> UInt8[np.ndarray, "c h w"]:
+    picture = plain_mode(place, picture)
     if channels == 3 and picture.mode == "L":
         picture = picture.convert("RGB")
     pixels = np.asarray(picture)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.shape[2] != channels:
-        raise ImageError(path, f"it has {pixels.shape[2]} channels, not {channels}", "Give all images the same form")
+        raise ImageError(place, f"it has {pixels.shape[2]} channels, not {channels}", "Give all images the same form")
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # c h w
 
 
-def opaque(path: Path, picture: Image.Image) -> Image.Image:
+def has_alpha(picture: Image.Image) -> bool:
+    """Whether there is an alpha channel, or a palette with transparent entries."""
+    return picture.mode in ("LA", "RGBA", "PA") or (picture.mode == "P" and "transparency" in picture.info)
+
+
+def lowest_alpha(picture: Image.Image) -> int:
+    """The alpha of the most transparent pixel, 0 to 255, of a picture that has alpha."""
+    return int(picture.convert("RGBA" if picture.mode == "P" else picture.mode).getchannel("A").getextrema()[0])
+
+
+def opaque(path: str | Path, picture: Image.Image) -> Image.Image:
     """The picture without its alpha channel. Raises ImageError if any pixel is transparent."""
-    alpha = picture.convert("RGBA" if picture.mode == "P" else picture.mode).getchannel("A")
-    lowest = alpha.getextrema()[0]
+    lowest = lowest_alpha(picture)
     if lowest != 255:
         found = f"it has transparent pixels (alpha down to {lowest} of 255)"
         raise ImageError(path, found, "Flatten it onto a background and save it without alpha")
@@ -120,9 +148,9 @@ def eight_bits(deep: np.ndarray) -> UInt8[np.ndarray, "h w"]:
     return ((deep.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _plain_mode(path: Path, picture: Image.Image) -> Image.Image:
-    """The picture as L or RGB."""
-    if picture.mode in ("LA", "RGBA", "PA") or (picture.mode == "P" and "transparency" in picture.info):
+def plain_mode(path: str | Path, picture: Image.Image) -> Image.Image:
+    """The picture as L or RGB. Raises ImageError as `read_image` does."""
+    if has_alpha(picture):
         picture = opaque(path, picture)
     if picture.mode in DEEP_GREY_MODES:
         return Image.fromarray(eight_bits(np.asarray(picture)))
@@ -136,7 +164,7 @@ def _plain_mode(path: Path, picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _check_header(path: Path, picture: Image.Image) -> None:
+def _check_header(path: str | Path, picture: Image.Image) -> None:
     width, height = picture.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise _bomb(path, f"{height}x{width} pixels")
@@ -145,12 +173,12 @@ def _check_header(path: Path, picture: Image.Image) -> None:
         raise ImageError(path, f"it holds {frames} frames", "Save each frame as a file of its own")
 
 
-def _bomb(path: Path, found: str) -> ImageError:
+def _bomb(path: str | Path, found: str) -> ImageError:
     limit = f"the limit is {Image.MAX_IMAGE_PIXELS} pixels"
     return ImageError(path, f"too large to decode safely ({found}; {limit})", "Cut it into tiles")
 
 
-def _damaged(path: Path, error: Exception) -> ImageError:
+def _damaged(path: str | Path, error: Exception) -> ImageError:
     return ImageError(path, f"truncated or damaged ({error})", "Copy the file again from its source")
 
 
@@ -167,9 +195,9 @@ def _unopened(path: Path, error: OSError) -> str:
     return f"cannot be opened ({error.strerror})"
 
 
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(32)
+def _content(file: BinaryIO) -> str:
+    file.seek(0)
+    start = file.read(32)
     if not start:
         return "empty file (0 bytes)"
     if start.lstrip()[:1] in (b"<", b"{", b"["):

@@ -42,10 +42,11 @@ class Fingerprint:
 
     def __call__(self, item: Item) -> str:
         """Sizes in bytes and times of change in ns, not the contents. Raises DataNotFound if a file is gone."""
-        return " ".join([self.rule, *(_stamp(path) for path in (item.image, item.target) if path is not None)])
+        return " ".join([self.rule, *(stamp(path) for path in (item.image, item.target) if path is not None)])
 
 
-def _stamp(path: Path) -> str:
+def stamp(path: Path) -> str:
+    """Size in bytes and time of change in ns. Raises DataNotFound if the file is gone."""
     try:
         stat = path.stat()
     except OSError as error:

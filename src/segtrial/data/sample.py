@@ -15,6 +15,9 @@ class Sample:
     """One image and its target.
 
     `image` is uint8 (0 to 255) or float32 (0 to 1); `target` holds class indices and IGNORE.
+    Where a whole picture is what is learned, the target is a plane of one value, and cache, crops, splits and
+    loaders need no other case: the number of its class for classification, 0 for photos (colorization). IGNORE
+    is then only what a crop adds beyond the image.
     `key` names the sample for ever; a split never cuts a `group` (independent photographs: group == key).
     """
 

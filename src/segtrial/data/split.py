@@ -81,9 +81,11 @@ def carve(items: Sequence[Item], options: SplitOptions, place: str) -> tuple[lis
     wanted = options.val_share * len(items)
     order = sorted(sizes, key=lambda group: key_of(options.seed, "split", group))
     chosen: set[str] = set()
+    taken = 0
     for group in order:
-        if sum(sizes[one] for one in chosen) + sizes[group] <= wanted:
+        if taken + sizes[group] <= wanted:
             chosen.add(group)
+            taken += sizes[group]
     chosen = chosen or {min(order, key=lambda group: abs(sizes[group] - wanted))}
     train = [item for item in items if item.group not in chosen]
     val = [item for item in items if item.group in chosen]
