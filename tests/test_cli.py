@@ -43,6 +43,7 @@ FLAGS = {
         "--resume",
     ],
     "models": ["--classes", "--json", "--size"],
+    "recipe": [],
 }
 
 
@@ -322,7 +323,7 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
         "model": "unet",
         "data": "photos",
         "out": Path("run"),
-        "recipe": Path("mine.yaml"),
+        "recipe": "mine.yaml",
         "start": Path("before"),
     }
     assert given == {**named, **budget, "seed": 3, "settings": ["ema=0.5", "clip=1"]}

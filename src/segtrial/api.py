@@ -5,20 +5,21 @@ Each verb composes the rooms below and adds nothing of its own. The command line
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segtrial import evaluation, losses, modelfile, models, prediction, ranks, training
+from segtrial import evaluation, losses, modelfile, prediction, ranks, training
 from segtrial.classes import Classes
 from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import open_store
-from segtrial.errors import DataError, DataNotFound, RunError, listing, nearest
+from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, listing, nearest
 from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
-from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read
-from segtrial.training import Silent, Watch
+from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read, tree_of
+from segtrial.training import Silent, Watch, fine_tuning, first_weights, opening
 
 Source = str | Path
 
@@ -71,15 +72,14 @@ def train(
     """Train into the run folder `out`, or continue what was begun there, and write its report.
 
     `model` is NAME or NAME:option=value,...; `data` a folder, a data.yaml or "toytown"; at most one of `epochs`,
-    `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `recipe`
-    (a YAML file or a mapping) holds what is not given here; `settings` such as "optimizer.lr=0.01" have the last
-    word. Raises UserError for what the caller can mend, and Interrupted (state saved; the same call continues) on
-    SIGINT or SIGTERM.
+    `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `recipe` (a
+    YAML file, a preset's name, a run folder or a mapping) holds what is not given here; `settings` such as
+    "optimizer.lr=0.01" have the last word. Raises UserError for what the caller can mend, and Interrupted (state saved;
+    the same call continues) on SIGINT or SIGTERM.
     """
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
-    models.parse(wanted.model)  # a wrong name is said before the data is read
-    losses.terms(wanted.loss.name, label_smoothing=wanted.loss.label_smoothing)
+    _check_choices(wanted)  # a wrong name is said before the data is read
     run = Run(training.train(wanted, Path(out), watch or Silent()))
     if ranks.is_first_launched() and not run.report.exists():
         from segtrial.reports import run_report  # matplotlib: a second to load, and no other verb needs it
@@ -96,12 +96,35 @@ def make_recipe(
 ) -> Recipe:
     """One recipe of a base, words that replace parts of it, a budget that replaces its budget, and settings."""
     place = "recipe" if base is None or isinstance(base, Mapping) else str(base)
-    tree = dict(base) if isinstance(base, Mapping) else {} if base is None else read(Path(base))
+    tree = dict(base) if isinstance(base, Mapping) else {} if base is None else tree_of(base)
     tree |= {name: value for name, value in words.items() if value is not None}
     given = {name: value for name, value in budget.items() if value is not None}
     if given:
         tree = {name: value for name, value in tree.items() if name not in BUDGETS} | given
     return from_tree(override(tree, settings), place)
+
+
+def check(recipe: Recipe) -> None:
+    """Raise UserError for whatever of a recipe is wrong that its network, losses and places can tell; trains nothing.
+
+    A device that only another machine has is not wrong.
+    """
+    _check_choices(recipe)
+    with suppress(DeviceError):
+        pick_device(recipe.device)
+    if not Path(recipe.data).exists():
+        open_dataset(recipe.data)  # generated pictures, or the error that says what there is
+    if recipe.start:
+        first_weights.started_from(recipe)
+    if recipe.encoder.weights not in ("none", "imagenet"):
+        first_weights.encoder_weights(recipe, channels=3)
+
+
+def _check_choices(recipe: Recipe) -> None:
+    """Raise UserError for a network or losses that cannot be, whatever the data."""
+    fine_tuning.empty_core(recipe.model)
+    opening.check_network(recipe)
+    losses.terms(recipe.loss.name, label_smoothing=recipe.loss.label_smoothing)
 
 
 def _text(source: Source | None) -> str | None:

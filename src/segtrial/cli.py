@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
+from segtrial import cli_recipe
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 SKIPPED, OURS, USERS = 3, 1, 2
@@ -33,6 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would cost half of the time that help may take
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_recipe.app, name="recipe")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -67,7 +69,7 @@ def demo(
 )
 def train(
     recipe_file: Annotated[
-        Path | None, typer.Argument(metavar="RECIPE", help="A recipe file (YAML), as --recipe.", show_default=False)
+        str | None, typer.Argument(metavar="RECIPE", help="The recipe, as --recipe.", show_default=False)
     ] = None,
     model: Annotated[
         str | None,
@@ -95,7 +97,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any field of the recipe: optimizer.lr=0.01. May be repeated."),
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe file (YAML).", show_default=False)] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A recipe file (YAML), a preset (quick, thorough, ...) or a run folder.", show_default=False),
+    ] = None,
 ) -> None:
     """Train a network on a folder of images and masks.
 

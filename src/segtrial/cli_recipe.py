@@ -1,0 +1,160 @@
+"""Recipes for people and editors: `segtrial recipe show` explains one, `check` refuses wrong ones, `schema` says all.
+
+Nothing here loads torch but `check`, which asks the networks and losses themselves.
+"""
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segtrial.errors import RecipeError, UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: segtrial recipe show quick > mine.yaml, then segtrial train mine.yaml --data photos --out run",
+)
+
+WIDTH = 100
+"""Columns of a comment."""
+
+
+@app.callback()
+def _options() -> None:
+    """Explain, check and describe recipes: the YAML files that decide runs."""
+
+
+@app.command(epilog="Example: segtrial recipe show thorough --set optimizer.name=sgd > mine.yaml")
+def show(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="[PRESET|FILE|RUN]", help="What to show. Default: the defaults.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field: optimizer.lr=0.01. May be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of YAML.")] = False,
+) -> None:
+    """Print a whole recipe as YAML, each field explained, and what differs from the defaults marked.
+
+    The output is a recipe file itself.
+    """
+    from segtrial import recipe
+
+    tree = recipe.tree_of(source) if source else {}
+    found = recipe.from_tree(recipe.override(tree, settings or ()), source or "recipe")
+    usual = recipe.from_tree({"task": found.task})
+    if as_json:
+        told = {"schema": 1, "recipe": found.model_dump(mode="json"), "changed": changed(found, usual)}
+        print(json.dumps(told, indent=1, allow_nan=False))
+    else:
+        print(commented(found, usual), end="")
+
+
+@app.command(epilog="Example: segtrial recipe check recipes/*.yaml")
+def check(
+    sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recipe files; presets and run folders too.")],
+) -> None:
+    """Say whether recipes are right, down to the options of their networks and losses. Nothing is trained.
+
+    Every wrong one is named with what is wrong and the fix; then the exit code is 2.
+    """
+    from segtrial import api, recipe
+
+    faults = 0
+    for source in sources:
+        try:
+            api.check(recipe.from_tree(recipe.tree_of(source), source))
+            print(f"{source}: ok")
+        except UserError as error:
+            faults += 1
+            print(_placed(source, error), file=sys.stderr)
+    if faults:
+        found = f"{faults} of {len(sources)} {'is' if faults == 1 else 'are'} wrong"
+        raise RecipeError("segtrial recipe check", found, "Correct what is said above")
+
+
+@app.command(epilog="Example: segtrial recipe schema > recipe.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of recipes, by which editors complete and check them.
+
+    The first line of a recipe file names it: # yaml-language-server: $schema=recipe.schema.json
+    """
+    print(json.dumps(json_schema(), indent=1))
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a recipe file: what each field means, may be and is by default."""
+    from segtrial.presets import PRESETS
+    from segtrial.recipe import Recipe
+
+    described = Recipe.model_json_schema()
+    said = "A recipe by name, over which the other keys go: " + " ".join(
+        f"{name}: {preset.about}" for name, preset in PRESETS.items()
+    )
+    preset = {"enum": list(PRESETS), "title": "Preset", "description": said, "type": "string"}
+    described["properties"] = {"preset": preset, **described["properties"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **described,
+        "title": "A recipe of Segtrial",
+    }
+
+
+def changed(found: Any, usual: Any) -> dict[str, Any]:
+    """Dotted key -> value in `usual`, a recipe, for each field of `found` that differs."""
+    from segtrial.recipe import flat
+
+    now, before = (flat(one.model_dump(mode="json")) for one in (found, usual))
+    return {key: before.get(key) for key, value in now.items() if before.get(key) != value}
+
+
+def commented(found: Any, usual: Any) -> str:
+    """A recipe, or a part of one, as YAML with every field explained; what is not as in `usual` is marked."""
+    return "".join(f"{line}\n" for line in _lines(found, usual, ""))
+
+
+def _lines(part: Any, usual: Any, indent: str) -> Iterator[str]:
+    from segtrial.recipe_messages import part_in
+
+    for name, field in type(part).model_fields.items():
+        value, default = getattr(part, name), getattr(usual, name)
+        inner = part_in(field.annotation)
+        yield from _comment(field.description or (inner.__doc__ if inner else ""), indent)
+        if inner is None:
+            yield f"{indent}{name}: {_yaml(value)}{'' if value == default else f'  # default: {_yaml(default)}'}"
+        elif isinstance(value, tuple):
+            yield f"{indent}{name}:{'' if value == default else '  # not the default'}"
+            for key, each in inner.model_fields.items():
+                yield from _comment(f"{key}: {each.description}", f"{indent}  ")
+            yield from (f"{indent}  - {_yaml(one.model_dump(mode='json'))}" for one in value)
+        else:
+            yield f"{indent}{name}:"
+            yield from _lines(value, default, f"{indent}  ")
+
+
+def _comment(text: str | None, indent: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join((text or "").split()), WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+    )
+
+
+def _yaml(value: Any) -> str:
+    """A plain value on one line of YAML."""
+    import yaml
+
+    plain = list(value) if isinstance(value, tuple) else value
+    text = yaml.safe_dump(plain, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _placed(source: str, error: UserError) -> str:
+    """The error's sentence, with the recipe's name in front where it does not name it."""
+    said = str(error)
+    return said if Path(error.place).name == Path(source).name or source in said else f"{source}: {said}"
