@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def opened_file(place: str | Path, file: BinaryIO) -> Iterator[Image.Image]:
+def opened_file(place: str | Path, file: io.BufferedIOBase) -> Iterator[Image.Image]:
     """As `opened`, for a file that is open already; errors call it `place`."""
     try:
         with Image.open(file, formats=FORMATS) as picture:
@@ -195,7 +195,7 @@ def _unopened(path: Path, error: OSError) -> str:
     return f"cannot be opened ({error.strerror})"
 
 
-def _content(file: BinaryIO) -> str:
+def _content(file: io.BufferedIOBase) -> str:
     file.seek(0)
     start = file.read(32)
     if not start:
