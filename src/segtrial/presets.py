@@ -135,11 +135,17 @@ _R3 = {
 _R4_AUGMENT = {"flip_horizontal": 0.5, "rotate": 10, "brightness": 0.2, "contrast": 0.2, "color": 0.1}
 _R4 = {
     # "FCN-16s, FCN-8s".
-    "r4-fcn": Preset("FCN-8s on VGG-16 (R4).", _plain("fcn:encoder=vgg16", _ADAM, 4, 20, augment=_R4_AUGMENT)),
-    "r4-unet": Preset("U-Net (R4).", _plain("unet", _ADAM, 4, 20, augment=_R4_AUGMENT)),
+    "r4-fcn": Preset(
+        "FCN-8s on VGG-16, with flips, rotations and colour jitter (R4).",
+        _plain("fcn:encoder=vgg16", _ADAM, 4, 20, augment=_R4_AUGMENT),
+    ),
+    "r4-unet": Preset(
+        "U-Net, with flips, rotations and colour jitter (R4).", _plain("unet", _ADAM, 4, 20, augment=_R4_AUGMENT)
+    ),
     # "The Deeplab model looks to be the most accurate", "DeepLab v3 ResNet50".
     "r4-deeplab": Preset(
-        "DeepLab v3 on ResNet-50 (R4).", _plain("deeplabv3:encoder=resnet50", _ADAM, 4, 20, augment=_R4_AUGMENT)
+        "DeepLab v3 on ResNet-50, with flips, rotations and colour jitter (R4).",
+        _plain("deeplabv3:encoder=resnet50", _ADAM, 4, 20, augment=_R4_AUGMENT),
     ),
 }
 

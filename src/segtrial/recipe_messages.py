@@ -145,9 +145,10 @@ def _meant(steps: tuple[int | str, ...], holder: type[BaseModel], root: type[Bas
     name, prefix = str(steps[-1]), dotted(steps[:-1])
     here = {one: f"{prefix}.{one}".removeprefix(".") for one in holder.model_fields}
     elsewhere = {key.rpartition(".")[2]: key for key in keys(root)} | KNOWN_AS
-    for known in (here, elsewhere):
-        if found := difflib.get_close_matches(name, known, n=1):
-            return f"Did you mean {known[found[0]]!r}?"
+    near = difflib.get_close_matches(name, here, n=1) or [one for one in here if name in one.split("_")]
+    far = difflib.get_close_matches(name, elsewhere, n=1, cutoff=1.0 if prefix else 0.6)
+    if near or far:
+        return f"Did you mean {here[near[0]] if near else elsewhere[far[0]]!r}?"
     return f"Known {f'in {prefix}' if prefix else 'here'}: {', '.join(here)}"
 
 
