@@ -4,7 +4,7 @@ Each verb composes the rooms below and adds nothing of its own. The command line
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from segtrial import evaluation, losses, modelfile, prediction, ranks, training
 from segtrial.classes import Classes
-from segtrial.data import SplitOptions, open_dataset
+from segtrial.data import SplitOptions, open_dataset, own_augment
 from segtrial.data.cache import open_store
 from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, listing, nearest
 from segtrial.hardware import keep_memory, pick_device, pick_precision
@@ -67,6 +67,7 @@ def train(
     start: Source | None = None,
     recipe: Source | Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
+    augment: Callable[..., Any] | None = None,
     watch: Watch | None = None,
 ) -> Run:
     """Train into the run folder `out`, or continue what was begun there, and write its report.
@@ -74,11 +75,13 @@ def train(
     `model` is NAME or NAME:option=value,...; `data` a folder, a data.yaml or "toytown"; at most one of `epochs`,
     `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `recipe` (a
     YAML file, a preset's name, a run folder or a mapping) holds what is not given here; `settings` such as
-    "optimizer.lr=0.01" have the last word. Raises UserError for what the caller can mend, and Interrupted (state saved;
-    the same call continues) on SIGINT or SIGTERM.
+    "optimizer.lr=0.01" have the last word. `augment(image, mask, rng)` changes each crop, see
+    `segtrial.data.own_augment`. Raises UserError for what the caller can mend, and Interrupted (state saved; the same
+    call continues) on SIGINT or SIGTERM.
     """
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
+    wanted = _with_function(wanted, augment)
     _check_choices(wanted)  # a wrong name is said before the data is read
     run = Run(training.train(wanted, Path(out), watch or Silent()))
     if ranks.is_first_launched() and not run.report.exists():
@@ -102,6 +105,15 @@ def make_recipe(
     if given:
         tree = {name: value for name, value in tree.items() if name not in BUDGETS} | given
     return from_tree(override(tree, settings), place)
+
+
+def _with_function(recipe: Recipe, function: Callable[..., Any] | None) -> Recipe:
+    """The recipe with the function that augments; RecipeError if it names another one, or one that is not given."""
+    if function is not None:
+        part = recipe.augment.with_function(recipe.augment.own or own_augment.word_of(function), function)
+        recipe = recipe.model_copy(update={"augment": part})
+    own_augment.required(recipe.augment.own, recipe.augment.function, recipe.workers)
+    return recipe
 
 
 def check(recipe: Recipe) -> None:

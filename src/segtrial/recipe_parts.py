@@ -1,8 +1,9 @@
 """The parts of a recipe: what may be chosen, within which ranges, and what each choice means."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 
 class Part(BaseModel):
@@ -135,6 +136,22 @@ class Augment(Part):
     """Probability that half of the classes of another image are laid over this one."""
     copy_paste: float = Field(default=0.0, ge=0, le=1)
     """Probability that half of the objects of another image are laid over this one."""
+    albumentations: tuple[str | dict[str, Any], ...] = ()
+    """Transforms of Albumentations by name, done to each crop in turn, such as [{Blur: {p: 0.3}}, ToGray]."""
+    own: str | None = None
+    """Name and digest of the function that was given as st.train(augment=...); it must be given again."""
+    _function: Callable[..., Any] | None = PrivateAttr(default=None)
+
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The function itself, where there is one: no part of the value, and not written anywhere."""
+        return self._function
+
+    def with_function(self, word: str, function: Callable[..., Any]) -> "Augment":
+        """The same with a function, which `word` stands for."""
+        part = self.model_copy(update={"own": word})
+        part._function = function
+        return part
 
 
 class Regularise(Part):

@@ -7,12 +7,14 @@ image alone; everything else moves image and mask by one geometry.
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from segtrial.data.geometry import Window, as_type, crop_image, crop_mask
+from segtrial.data.own_augment import Function
 from segtrial.errors import RecipeError
 from segtrial.randomness import generator
 
@@ -46,12 +48,21 @@ class Augmentation:
     """Probability, 0 to 1."""
     copy_paste: Number = 0.0
     """Probability, 0 to 1."""
+    albumentations: tuple[Any, ...] = ()
+    """Steps done to the crop after all else but mixing, see `albumentations_pipeline`."""
+    own: Function | None = None
+    """A function done to the crop after them, see `own_augment`."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
+        for field in (each for each in fields(self) if each.type == Number):
             value, most = getattr(self, field.name), 180 if field.name == "rotate" else 1
             if not 0 <= value <= most:
                 raise RecipeError(f"augmentation.{field.name}", f"{value}", f"Give a number from 0 to {most}")
+
+    @property
+    def on_arrays(self) -> bool:
+        """Whether code of others, which knows arrays alone, sees each crop."""
+        return bool(self.albumentations) or self.own is not None
 
     @staticmethod
     def none() -> "Augmentation":

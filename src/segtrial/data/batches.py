@@ -23,6 +23,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from segtrial.data import albumentations_pipeline, own_augment
 from segtrial.data.augment import Augmentation, Number, apply, draw
 from segtrial.data.mixing import mixings, paste
 from segtrial.data.sample import Sample
@@ -72,7 +73,8 @@ class Batches:
     """The batches of a run.
 
     `mirrored` is `Classes.mirrored()`. With a `device`, batches come out there; if all samples have one size and
-    fit, they are put there once and cropped there, else each batch is made on the host and sent.
+    fit, they are put there once and cropped there, else each batch is made on the host and sent. Crops that code of
+    others sees are made on the host.
     """
 
     def __init__(
@@ -89,7 +91,8 @@ class Batches:
         self.seed, self.mirrored, self.device = seed, mirrored, device
         self._first_steps = tuple(accumulate((phase.steps for phase in phases), initial=0))
         self._first_places = tuple(accumulate((phase.steps * phase.batch for phase in phases), initial=0))
-        self._resident = make_resident(store, device) if device is not None else None
+        may_reside = device is not None and not augmentation.on_arrays
+        self._resident = make_resident(store, device) if may_reside else None
 
     @property
     def steps(self) -> int:
@@ -156,6 +159,19 @@ class Batches:
             with suppress(RuntimeError):  # a worker that dies while it is being ended is no news to anybody
                 coming._shutdown_workers()
 
+    def rehearse(self) -> None:
+        """Let code of others see a crop of each phase, before training: RecipeError says what it cannot do.
+
+        For a transform of Albumentations that is whatever its probability.
+        """
+        wish = self.augmentation
+        for phase in self.phases if wish.on_arrays else ():
+            image, target, key = self._plain_crop(0, 0, phase)
+            if wish.albumentations:
+                albumentations_pipeline.rehearse(wish.albumentations, image, target, self.mirrored)
+            if wish.own is not None:
+                own_augment.rehearse(wish.own, image, target, classes=len(self.mirrored), seed=self.seed, key=key)
+
     def _phase_number(self, step: int) -> int:
         assert 0 <= step < self.steps, f"step {step} of {self.steps}"
         return bisect_right(self._first_steps, step) - 1
@@ -169,6 +185,18 @@ class Batches:
         return image, target, key
 
     def _crop(self, epoch: int, index: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
+        """The crop of a sample as it is before a mixing."""
+        image, target, key = self._plain_crop(epoch, index, phase)
+        wish, classes, seed = self.augmentation, len(self.mirrored), self.seed
+        if wish.albumentations:
+            image, target = albumentations_pipeline.apply(
+                wish.albumentations, image, target, classes=classes, seed=seed, epoch=epoch, key=key
+            )
+        if wish.own is not None:
+            image, target = own_augment.apply(wish.own, image, target, classes=classes, seed=seed, epoch=epoch, key=key)
+        return image, target, key
+
+    def _plain_crop(self, epoch: int, index: int, phase: Phase) -> tuple[Tensor, Tensor, str]:
         image, target, key = self._resident.sample(index) if self._resident else _tensors(self.store[index])
         drawn = draw(self.augmentation, self.seed, epoch, key)
         crop = apply(image, target, drawn, scale=phase.scale, size=phase.size, mirrored=self.mirrored)

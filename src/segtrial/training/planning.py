@@ -10,6 +10,7 @@ import torch
 
 from segtrial import hardware, models, ranks
 from segtrial.class_weights import class_weights
+from segtrial.data import own_augment
 from segtrial.data.augment import Augmentation
 from segtrial.data.batches import Batches
 from segtrial.data.cache import Store
@@ -79,6 +80,7 @@ def make_plan(
         parts={name: len(items) for name, items in dataset.parts.items()},
         notes=(origin(recipe), *([encoder.note] if encoder else []), *dataset.notes),
     )
+    make_batches(recipe, plan, train, torch.device("cpu")).rehearse()
     seconds = None
     if recipe.minutes is not None:
         seconds = ranks.from_first(measured_seconds(recipe, plan, train, device, watch, stop), device)
@@ -119,10 +121,12 @@ def _whole_learns(recipe: Recipe) -> Recipe:
 
 def make_batches(recipe: Recipe, plan: Plan, train: Store, device: torch.device) -> Batches:
     """The training batches; on a GPU the images are put there once if they fit."""
+    fields = recipe.augment.model_dump(exclude={"own"})
+    own = own_augment.required(recipe.augment.own, recipe.augment.function, recipe.workers)
     return Batches(
         train,
         plan.batch_phases(),
-        Augmentation(**recipe.augment.model_dump()),
+        Augmentation(**fields, own=own),
         seed=recipe.seed,
         mirrored=plan.class_table().mirrored(),
         device=device if device.type == "cuda" else None,
