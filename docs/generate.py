@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from segtrial import models, scores
+from segtrial.presets import PRESETS
 from segtrial.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,13 @@ JOURNEY = (
 def pages() -> dict[Path, str]:
     """What each page with generated parts must say, whole."""
     parts = {"tree": tree(), "fields": fields(), "definitions": definitions(), "proof": proof()}
-    parts |= {"networks": networks(), "sheets": sheets(), "counts": counts(), "overfit": overfit()}
+    parts |= {
+        "networks": networks(),
+        "sheets": sheets(),
+        "counts": counts(),
+        "overfit": overfit(),
+        "presets": presets(),
+    }
     return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
 
@@ -141,6 +148,12 @@ def definitions() -> str:
     """Every score with its definition."""
     rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in scores.DEFINITIONS.items()]
     return "\n".join(["| score | definition |", "|---|---|", *rows])
+
+
+def presets() -> str:
+    """Every preset with what it is."""
+    rows = [f"| `{name}` | {preset.about} |" for name, preset in PRESETS.items()]
+    return "\n".join(["| preset | what |", "|---|---|", *rows])
 
 
 def proof() -> str:

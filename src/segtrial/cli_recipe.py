@@ -128,12 +128,12 @@ def _lines(part: Any, usual: Any, indent: str) -> Iterator[str]:
         inner = part_in(field.annotation)
         yield from _comment(field.description or (inner.__doc__ if inner else ""), indent)
         if inner is None:
-            yield f"{indent}{name}: {_yaml(value)}{'' if value == default else f'  # default: {_yaml(default)}'}"
+            yield f"{indent}{name}: {_plain(value)}{'' if value == default else f'  # default: {_plain(default)}'}"
         elif isinstance(value, tuple):
             yield f"{indent}{name}:{'' if value == default else '  # not the default'}"
             for key, each in inner.model_fields.items():
                 yield from _comment(f"{key}: {each.description}", f"{indent}  ")
-            yield from (f"{indent}  - {_yaml(one.model_dump(mode='json'))}" for one in value)
+            yield from (f"{indent}  - {_plain(one.model_dump(mode='json'))}" for one in value)
         else:
             yield f"{indent}{name}:"
             yield from _lines(value, default, f"{indent}  ")
@@ -145,13 +145,10 @@ def _comment(text: str | None, indent: str) -> list[str]:
     )
 
 
-def _yaml(value: Any) -> str:
-    """A plain value on one line of YAML."""
-    import yaml
+def _plain(value: Any) -> str:
+    from segtrial.plain_yaml import to_yaml
 
-    plain = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(plain, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
-    return text.removesuffix("\n").removesuffix("\n...")
+    return to_yaml(list(value) if isinstance(value, tuple) else value, flow=True)
 
 
 def _placed(source: str, error: UserError) -> str:

@@ -1,4 +1,4 @@
-"""YAML text -> plain values: no tags, no aliases, no repeated keys; numbers and words as people mean them."""
+"""YAML text -> plain values, and back: no tags, no aliases, no repeated keys; numbers and words as people mean them."""
 
 import re
 from typing import Any
@@ -16,6 +16,15 @@ def parse_yaml(text: str, place: str) -> Any:
         return yaml.load(text, Loader=_PlainLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(place, f"not plain YAML ({' '.join(str(error).split())})", "Correct that line") from error
+
+
+def to_yaml(value: Any, *, flow: bool = False) -> str:
+    """Plain values -> text that `parse_yaml` reads back; with `flow` on one line, as in {a: [1, 2]}."""
+    text = yaml.dump(
+        value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, default_flow_style=flow,
+        width=2**30 if flow else 80,
+    )  # fmt: skip
+    return text.removesuffix("\n").removesuffix("\n...") if flow else text
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -50,3 +59,15 @@ _only(
 _only("tag:yaml.org,2002:bool", r"^(true|false)$", "tf")
 _only("tag:yaml.org,2002:int", r"^[-+]?(0|[1-9][0-9_]*)$", "-+0123456789")
 _only("tag:yaml.org,2002:timestamp", r"^$", "")
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.1 or we would take for something else, so that every reader sees text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        letter: [*entries, *_PlainLoader.yaml_implicit_resolvers.get(letter, ())]
+        for letter, entries in yaml.SafeDumper.yaml_implicit_resolvers.items()
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

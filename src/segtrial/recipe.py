@@ -9,12 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from segtrial.errors import RecipeError, nearest
 from segtrial.files import sha256
-from segtrial.plain_yaml import parse_yaml
+from segtrial.plain_yaml import parse_yaml, to_yaml
 from segtrial.presets import PRESETS
 from segtrial.recipe_messages import explained, shown, unplain
 from segtrial.recipe_parts import Augment, Encoder, Loss, Optimizer, Part, Phase, Regularise, Schedule, Split
@@ -44,7 +43,6 @@ LATER = (
     *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
-    *("augment.albumentations", "augment.own"),
     "regularise",
 )
 """Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
@@ -152,7 +150,7 @@ class Recipe(Part):
 
     def to_yaml(self) -> str:
         """YAML that `from_tree(parse_yaml(...))` reads back to an equal recipe."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return to_yaml(self.model_dump(mode="json"))
 
 
 def _without_later_defaults(tree: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
