@@ -56,7 +56,8 @@ _R0 = {
 
 # R1: "the Adam optimizer proved to be better [...] a low learning rate (0.0001), and [...] batch size 64". Its 18-layer
 # network is R3's, of the same homework; for 32x32 pixels, hence the small stem. Epochs are not said: 20, as R3.
-# Of segmentation and colouring it says the networks only: the same optimizer, batches of 16, 20 epochs, L1 as R3.
+# Of segmentation and colouring it says the networks only: the same optimizer, batches of 16, 20 epochs, L1 as R3. To
+# carry a classifier's weights into the FCN, train it with model=classifier, whose stem is the FCN's.
 _R1_ADAM = {"name": "adam", "lr": 0.0001}
 _R1 = {
     "r1-classifier": Preset(
@@ -64,7 +65,7 @@ _R1 = {
         _plain("classifier:stem=cifar", _R1_ADAM, 64, 20, task="classification"),
     ),
     "r1-fcn": Preset(
-        "FCN-32s on ResNet-18 (R1, task 2); encoder.weights=RUN takes the classifier's.",
+        "FCN-32s on ResNet-18 (R1, task 2).",
         _plain("fcn:stride=32,encoder=resnet18", _R1_ADAM, 16, 20),
     ),
     # "The U-Net, with its skip connections and data augmentation": mirrored images stand for the latter.

@@ -43,6 +43,7 @@ LATER = (
     *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
+    *("augment.albumentations", "augment.own"),
     "regularise",
 )
 """Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
