@@ -32,6 +32,7 @@ FLAGS = {
         "--steps",
     ],
     "evaluate": ["--data", "--device", "--json", "--split"],
+    "fit": ["--json", "--one-batch", "--untouched"],
     "predict": [
         "--confidence",
         "--device",

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from segtrial import cli_recipe
+from segtrial import cli_fit, cli_recipe
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 SKIPPED, OURS, USERS = 3, 1, 2
@@ -181,6 +181,9 @@ def predict(
         console.print_prediction(len(report.done), len(report.kept), report.skipped, out)
     if report.skipped:
         raise typer.Exit(SKIPPED)
+
+
+app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)
 
 
 @app.command(epilog="Example: segtrial models unet:encoder=resnet34 --size 360x480")

@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from segtrial import fitdoctor
 from segtrial.errors import listing
 from segtrial.files import write_atomic
 from segtrial.reports import figures, pictures, records, wording
@@ -52,6 +53,7 @@ def render(run: Run) -> str:
             scores=_scores(run),
             definitions=_definitions(run),
             curves=_curves(run),
+            findings=fitdoctor.examine(run).findings,
             classes=_classes(run),
             matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
             mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),

@@ -147,8 +147,10 @@ class _Journal:
         self.score: float | None = None
 
     def step(self, loss: float) -> None:
-        """Tell the watcher; stop at a loss that is no number."""
+        """Tell the watcher; note a loss that is no number, and stop."""
         done = self.learner.steps_done
+        if self.folder and not math.isfinite(loss):
+            self.folder.log_timing({"event": "diverged", "step": done})
         require_finite(loss, self.learner)
         seconds = max(1e-9, time.monotonic() - self.started)
         per_step = seconds / (done - self.first_step)
