@@ -96,6 +96,8 @@ def test_a_class_whose_pictures_all_go_to_val_is_told(make):
 def test_train_may_be_the_name_of_a_class(make):
     data = classes_of(make({f"{name}/{n}.png": photo(n) for name in ("bus", "car", "train") for n in range(3)}))
     assert data.classes.names == ("bus", "car", "train")
+    more = {f"train/{year}/1.png": photo(int(year)) for year in ("1999", "2000")}
+    assert classes_of(make(more)).classes.names == ("bus", "car", "train")
     tubes = make({f"../tubes/{name}/{n}.png": photo(n) for name in ("test tube", "training tube") for n in range(3)})
     assert classes_of(tubes.parent / "tubes").classes.names == ("test tube", "training tube")
 

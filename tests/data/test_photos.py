@@ -199,16 +199,23 @@ def test_a_photo_that_changed_is_looked_at_again(make):
     assert keys_of(photos_of(root)) == ["a1", "a2"]  # and again, from what was kept
 
 
-DAMAGES = ["", "[]", "{", '{"rule": "1 128"}', '{"rule": "0", "looks": {}}', '{"rule": "1 128", "looks": {"x": 3}}']
+DAMAGES = {
+    "empty": lambda seen: "",
+    "a list": lambda seen: "[]",
+    "half": lambda seen: json.dumps(seen)[:-9],
+    "no looks": lambda seen: json.dumps({"rule": seen["rule"]}),
+    "other looks": lambda seen: json.dumps(seen | {"looks": dict.fromkeys(seen["looks"], 3)}),
+    "another rule": lambda seen: json.dumps({"rule": 0, "looks": dict.fromkeys(seen["looks"], "coloured")}),
+}
 
 
-@pytest.mark.parametrize("content", DAMAGES)
-def test_what_was_kept_may_be_damaged(make, cache, content):
+@pytest.mark.parametrize("damage", DAMAGES, ids=str)
+def test_what_was_kept_may_be_damaged(make, cache, damage):
     root = make(SOME | {"x.png": grey()})
     photos_of(root)
     (kept,) = cache.glob("photos-*.json")
     seen = json.loads(kept.read_bytes())
-    kept.write_text(content)
+    kept.write_text(DAMAGES[damage](seen))
     assert keys_of(photos_of(root)) == ["a1", "a2"]
     assert json.loads(kept.read_bytes()) == seen
 

@@ -36,8 +36,8 @@ SIDE = 128
 
 COLOURED, ALPHA, GREY, TRANSPARENT = "coloured", "coloured, opaque alpha", "grey", "transparent"
 
-RULE = "1 128"
-"""Of how photos are looked at; another value makes what was kept be found again."""
+RULE = 1
+"""Raised whenever photos are looked at in another way, so that what was kept is found again."""
 
 
 @dataclass(frozen=True)
