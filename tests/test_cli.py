@@ -22,6 +22,8 @@ FLAGS = {
     "train": [
         "--data",
         "--epochs",
+        "--find-lr",
+        "--fit-batch",
         "--from",
         "--minutes",
         "--model",

@@ -19,7 +19,7 @@ from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
 from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read, tree_of
-from segtrial.training import Silent, Watch, fine_tuning, first_weights, opening
+from segtrial.training import Silent, Watch, batch_test, fine_tuning, first_weights, opening, rate_test
 
 Source = str | Path
 
@@ -68,6 +68,7 @@ def train(
     recipe: Source | Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
     augment: Callable[..., Any] | None = None,
+    fit_batch: bool = False,
     watch: Watch | None = None,
 ) -> Run:
     """Train into the run folder `out`, or continue what was begun there, and write its report.
@@ -76,19 +77,49 @@ def train(
     `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `recipe` (a
     YAML file, a preset's name, a run folder or a mapping) holds what is not given here; `settings` such as
     "optimizer.lr=0.01" have the last word. `augment(image, mask, rng)` changes each crop, see
-    `segtrial.data.own_augment`. Raises UserError for what the caller can mend, and Interrupted (state saved; the same
-    call continues) on SIGINT or SIGTERM.
+    `segtrial.data.own_augment`. `fit_batch` takes the largest batches that fit the memory. Raises UserError for what
+    the caller can mend, and Interrupted (state saved; the same call continues) on SIGINT or SIGTERM.
     """
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
     wanted = _with_function(wanted, augment)
     _check_choices(wanted)  # a wrong name is said before the data is read
+    if fit_batch:
+        wanted = batch_test.fit_batches(wanted, Path(out), watch)
     run = Run(training.train(wanted, Path(out), watch or Silent()))
     if ranks.is_first_launched() and not run.report.exists():
         from segtrial.reports import run_report  # matplotlib: a second to load, and no other verb needs it
 
         run_report.write(run.path)
     return run
+
+
+def find_lr(
+    model: str | None = None,
+    data: Source | None = None,
+    out: Source = "runs/first",
+    *,
+    seed: int | None = None,
+    start: Source | None = None,
+    recipe: Source | Mapping[str, Any] | None = None,
+    settings: Iterable[str] = (),
+    augment: Callable[..., Any] | None = None,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Try learning rates on a network that is thrown away, and suggest one: see `segtrial.training.rate_test`.
+
+    What is given is as in `train`. Writes find_lr.json, which is what is returned, and find_lr.svg into the folder
+    `out`, in which a run may then begin; its report shows the curve. Raises as `train` does.
+    """
+    words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
+    wanted = _with_function(make_recipe(words, {}, recipe, settings), augment)
+    _check_choices(wanted)
+    found = rate_test.find_rate(wanted, Path(out), watch or Silent())
+    if ranks.is_first_launched():
+        from segtrial.reports import rates
+
+        rates.write(Path(out))
+    return found
 
 
 def make_recipe(

@@ -26,6 +26,8 @@ from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 SKIPPED, OURS, USERS = 3, 1, 2
 
+FIRST_THE_BATCH = "Train with --fit-batch; then --find-lr --recipe RUN with another --out has its batches"
+
 app = typer.Typer(
     name="segtrial",
     help="Train, compare, explain and ship networks that answer for every pixel.\n\nStart with segtrial demo.",
@@ -101,6 +103,12 @@ def train(
         str | None,
         typer.Option(help="A recipe file (YAML), a preset (quick, thorough, ...) or a run folder.", show_default=False),
     ] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only try learning rates, on a network thrown away, and suggest one.")
+    ] = False,
+    fit_batch: Annotated[
+        bool, typer.Option("--fit-batch", help="Take the largest batches that fit the memory, found by trying.")
+    ] = False,
 ) -> None:
     """Train a network on a folder of images and masks.
 
@@ -116,10 +124,20 @@ def train(
         )
     from segtrial import api, console, ranks
 
+    if find_lr:
+        if fit_batch:
+            raise RecipeError("--find-lr and --fit-batch", "two trials at once", FIRST_THE_BATCH)
+        with console.watching() as watch:
+            test = api.find_lr(
+                model, data, out, seed=seed, start=start, recipe=base, settings=settings or (), watch=watch
+            )
+        if ranks.is_first_launched():
+            console.print_rate_test(test, out)
+        return
     with console.watching() as watch:
         run = api.train(
             model, data, out, epochs=epochs, steps=steps, minutes=minutes, seed=seed, start=start,
-            recipe=base, settings=settings or (), watch=watch,
+            recipe=base, settings=settings or (), fit_batch=fit_batch, watch=watch,
         )  # fmt: skip
     if ranks.is_first_launched():  # the others have neither scores nor a say
         console.print_run(run.evaluation, run.path)

@@ -23,6 +23,9 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.1
 """On a terminal; drawing more often would take time from training and nobody could read it."""
 
+ROWS_APART, BAR = 4, 40
+"""Of a curve in plain text: every fourth rate has a row, a third of a decade from the next; letters of the longest."""
+
 
 @runtime_checkable
 class Watcher(Protocol):
@@ -156,6 +159,20 @@ def print_run(evaluation: Mapping[str, Any], folder: Path) -> None:
     """What a finished training says on stdout: its scores, and where its files are."""
     print_evaluation(evaluation)
     print(f"\nModel   {folder / 'model.safetensors'}\nReport  {folder / 'report.html'}")
+
+
+def print_rate_test(test: Mapping[str, Any], folder: Path) -> None:
+    """What `segtrial train --find-lr` shows: the smoothed loss over the rate, and what to type next, on stdout."""
+    rates, mean = test["rates"], test["smoothed"]
+    print("learning rate     loss")
+    for row in range(0, len(rates), ROWS_APART):
+        bar = "#" * round(BAR * mean[row] / (max(mean) or 1))
+        print(f"{rates[row]:13.1e} {mean[row]:8.3f}  {bar}")
+    print(f"\n{wording.rate_test(test)}")
+    rate = test["suggestion"] or test["tenth_of_diverged"]
+    if rate:
+        print(f"The same command trains with it, without --find-lr and with: --set optimizer.lr={rate:g}")
+    print(f"\nCurve   {folder / 'find_lr.svg'}")
 
 
 def print_prediction(done: int, kept: int, skipped: Sequence[tuple[Path, str]], out: Path) -> None:

@@ -24,6 +24,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_MEMINFO = Path("/proc/meminfo")
+_MEMORY_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # <malloc.h> of glibc
 
 
@@ -91,6 +93,17 @@ def require_memory(needed: int, device: torch.device, what: str) -> None:
     if needed > there:
         found = f"{what} needs {needed / 2**30:.1f} GiB for its weights, and there are {there / 2**30:.1f}"
         raise DeviceError(f"memory of {device}", found, "Choose a smaller network")
+
+
+def free_bytes() -> int:
+    """Memory that this computer has to spare for this process: what Linux says, within its container's limit.
+
+    Elsewhere half of all there is.
+    """
+    told = re.search(r"^MemAvailable:\s*(\d+) kB$", _MEMINFO.read_text(), re.MULTILINE) if _MEMINFO.exists() else None
+    spare = int(told[1]) * 1024 if told else int((_memory_gib() or 1) * 2**30 / 2)
+    limit, used = (file.read_text().strip() if file.exists() else "max" for file in _MEMORY_OF_CONTAINER)
+    return spare if "max" in (limit, used) else max(0, min(spare, int(limit) - int(used)))
 
 
 def describe() -> dict[str, object]:

@@ -6,7 +6,7 @@ figure serves light and dark. Text stays text. The same numbers always give the 
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -89,36 +89,45 @@ def draw(name: str, curves: Sequence[Curve], stretches: Sequence[Stretch], descr
 
     `name` starts every id in it and so must be unique on the page; `description` is read to those who do not see.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.2))
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.add_axes((0.125, 0.15, 0.655, 0.74))
-        figure.patch.set_alpha(0)
+
+    def fill(axes: Axes) -> None:
         drawn = [one for one in curves if one.steps]
         _frame(axes, drawn, stretches)
         _shade(axes, stretches)
         for one in drawn:
             _line(axes, one)
         _label(axes, drawn)
+
+    return on_axes(name, description, fill)
+
+
+def on_axes(name: str, description: str, fill: Callable[[Axes], None]) -> str:
+    """What `fill` draws into empty axes, as inline SVG; `name` and `description` as in `draw`."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 3.2))
+        canvas = FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.125, 0.15, 0.655, 0.74))
+        figure.patch.set_alpha(0)
+        axes.patch.set_alpha(0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(axis="y", color=GRID, linewidth=0.7)
+        axes.tick_params(length=0, pad=4)
+        axes.set_axisbelow(True)
+        fill(axes)
         text = io.StringIO()
         canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _inline(text.getvalue(), name, description)
 
 
 def _frame(axes: Axes, curves: Sequence[Curve], stretches: Sequence[Stretch]) -> None:
-    axes.patch.set_alpha(0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.grid(axis="y", color=GRID, linewidth=0.7)
-    axes.tick_params(length=0, pad=4)
-    axes.set_axisbelow(True)
     last = max([stretch.end for stretch in stretches] + [step for one in curves for step in one.steps[-1:]])
     axes.set_xlim(0, last)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("step", color=MUTED, loc="right", labelpad=1)
-    _heights(axes, np.array([value for one in curves for value in one.values]))
+    fit_heights(axes, np.array([value for one in curves for value in one.values]))
 
 
-def _heights(axes: Axes, values: Float[np.ndarray, " n"]) -> None:
+def fit_heights(axes: Axes, values: Float[np.ndarray, " n"]) -> None:
     """From 0 where the values allow it; on a logarithm where the largest hides the others."""
     if values.min() > 0 and values.max() > 50 * np.median(values):
         axes.set_yscale("log")

@@ -23,6 +23,8 @@ Json = Mapping[str, Any]
 
 CONTINUE = "Run the training command again to write it anew, or restore the file"
 
+RATE_TEST = ("rates", "losses", "smoothed", "suggestion", "diverged", "tenth_of_diverged", "optimizer", "batch", "size")
+
 
 @dataclass(frozen=True)
 class Example:
@@ -59,6 +61,8 @@ class Run:
     evaluation: Json | None
     confusion: Int64[np.ndarray, "k k"] | None
     examples: tuple[Example, ...]
+    rate_test: Json | None = None
+    """What `train --find-lr` wrote into the folder before the run."""
 
     @property
     def recipe(self) -> Json:
@@ -124,6 +128,7 @@ def read(folder: Path) -> Run:
         evaluation=evaluation,
         confusion=_confusion(folder / "counts" / f"{split}.npz", len(classes)),
         examples=_examples(folder / "examples" / split),
+        rate_test=_optional_object(folder / "find_lr.json", RATE_TEST),
     )
 
 

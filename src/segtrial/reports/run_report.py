@@ -16,7 +16,7 @@ import jinja2
 from segtrial import fitdoctor
 from segtrial.errors import listing
 from segtrial.files import write_atomic
-from segtrial.reports import figures, pictures, records, wording
+from segtrial.reports import figures, pictures, rates, records, wording
 from segtrial.reports.confusion import confusions, heat_map
 from segtrial.reports.records import Run
 
@@ -155,7 +155,14 @@ def _curves(run: Run) -> list[dict[str, str]]:
         ("miou_dataset", "mIoU", "Of the last training batch, and of the whole val part.", ("train", "val")),
         ("learning_rate", "Learning rate", "The largest of all groups of weights.", ("train",)),
     )
-    return [figure for one in wanted if (figure := _figure(run, *one))]
+    drawn = [figure for one in wanted if (figure := _figure(run, *one))]
+    return [*drawn, *([_rates(run.rate_test)] if run.rate_test else [])]
+
+
+def _rates(test: records.Json) -> dict[str, str]:
+    of = "{optimizer}, {batch} crops of {size[0]}×{size[1]}".format(**test)
+    caption = f"Before the run, with a network thrown away ({of}). {wording.rate_test(test)}"
+    return {"title": "Learning rates tried", "caption": caption, "svg": rates.draw(test)}
 
 
 def _figure(run: Run, field: str, title: str, caption: str, splits: tuple[str, ...]) -> dict[str, str] | None:

@@ -63,3 +63,14 @@ def interval(entry: Mapping[str, Any] | None) -> str:
 def plain(text: object) -> str:
     """One printable line: a name from somebody's data cannot move a terminal's cursor or break a table."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
+
+
+def rate_test(test: Mapping[str, Any]) -> str:
+    """What a range test of learning rates says, in two sentences."""
+    if test["suggestion"] is None:
+        found = "The loss never falls by a tenth, so no learning rate is suggested."
+    else:
+        found = f"The loss falls steepest at a learning rate of {test['suggestion']:g}."
+    if test["diverged"] is None:
+        return f"{found} It does not diverge up to {test['rates'][-1]:g}."
+    return f"{found} It diverges at {test['diverged']:g}, a tenth of which is {test['tenth_of_diverged']:g}."

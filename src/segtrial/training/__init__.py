@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from segtrial import hardware, ranks
-from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import Store
 from segtrial.errors import RecipeError, RunError
 from segtrial.recipe import Recipe
@@ -21,9 +20,9 @@ from segtrial.training.finish import finish
 from segtrial.training.folder import RunFolder, opened
 from segtrial.training.learner import Learner
 from segtrial.training.loop import run_steps
-from segtrial.training.opening import check_network, open_parts, pick_device
+from segtrial.training.opening import check_network, open_data, open_parts, pick_device
 from segtrial.training.plan import Plan
-from segtrial.training.planning import check_parts, make_plan, manifest
+from segtrial.training.planning import make_plan, manifest
 from segtrial.training.watch import Silent, Watch
 
 __all__ = ["Silent", "Watch", "train"]
@@ -52,8 +51,7 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     _require_ranks(recipe, found, device)
     torch.set_num_threads(found.threads if found else recipe.threads or hardware.threads())
     check_network(recipe)
-    dataset = open_dataset(recipe.data, SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0))
-    check_parts(dataset)
+    dataset = open_data(recipe)
     if found is None:
         for note in (first_weights.origin(recipe), *dataset.notes):
             watch.note(note)

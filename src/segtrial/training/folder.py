@@ -17,6 +17,10 @@ from segtrial.training.plan import Plan
 LAST_WRITTEN = "evaluation.json"
 """A run with this file is finished."""
 
+RATE_TEST = "find_lr.json"
+BEFORE_A_RUN = (RATE_TEST, "find_lr.svg")
+"""What a test of learning rates leaves in a folder that a run may then begin in."""
+
 
 class RunFolder:
     """The files of one run. Only rank 0 has one."""
@@ -90,7 +94,9 @@ class RunFolder:
         append_line(path, json.dumps(record))
 
     def _require_empty(self) -> None:
-        names = sorted(path.name for path in self.path.iterdir() if not path.name.startswith("."))
+        names = sorted(
+            path.name for path in self.path.iterdir() if not path.name.startswith(".") and path.name not in BEFORE_A_RUN
+        )
         if names:
             raise RunError(
                 self.path, f"holds files that are no run ({', '.join(names[:5])})", "Choose an empty or new --out"

@@ -1,15 +1,18 @@
 """Recipe -> the device and the decoded data that training, and every trial before it, begin with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 
 from segtrial import hardware, ranks
+from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import Store, open_store
 from segtrial.data.sample import Dataset
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest
 from segtrial.training import fine_tuning, regularise
+from segtrial.training.plan import Plan
+from segtrial.training.planning import check_parts, make_plan
 from segtrial.training.watch import Watch
 
 
@@ -36,3 +39,23 @@ def open_parts(dataset: Dataset, parts: Iterable[str], watch: Watch, stop: StopR
         return open_store(dataset, part, progress=progress)
 
     return {part: opened(part) for part in parts}
+
+
+def open_data(recipe: Recipe) -> Dataset:
+    """The recipe's data set. Raises DataError for bad data, and SplitError for an empty part."""
+    options = SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0)
+    dataset = open_dataset(recipe.data, options)
+    check_parts(dataset)
+    return dataset
+
+
+def plan_trial(
+    recipe: Recipe, device: torch.device, watch: Watch, stop: StopRequest
+) -> tuple[Plan, Mapping[str, Store]]:
+    """The plan of something that is tried and thrown away, and the parts; threads and kernels are set as for a run."""
+    torch.set_num_threads(recipe.threads or hardware.threads())
+    torch.use_deterministic_algorithms(recipe.deterministic)
+    check_network(recipe)
+    dataset = open_data(recipe)
+    stores = open_parts(dataset, ("train", "val"), watch, stop)
+    return make_plan(recipe, dataset, stores, device, watch, stop), stores

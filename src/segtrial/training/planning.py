@@ -96,7 +96,7 @@ def measured_seconds(
 ) -> tuple[float, ...]:
     """Seconds of one step in each phase, by a learner that is then thrown away."""
     trial = plan.model_copy(update={"steps": 10**9})  # the learning rate stays near 0: nothing can diverge
-    learner, seconds = Learner(_whole_learns(recipe), trial, device), []
+    learner, seconds = Learner(whole_learns(recipe), trial, device), []
     for index, phase in enumerate(trial.phases):
         watch.bar(index, len(trial.phases), "timing a few steps")
         phases = [phase.model_copy(update={"steps": 100})]
@@ -111,7 +111,7 @@ def measured_seconds(
     return tuple(seconds)
 
 
-def _whole_learns(recipe: Recipe) -> Recipe:
+def whole_learns(recipe: Recipe) -> Recipe:
     """The recipe without what is frozen for a while only: steps are timed as they are once it is thawed."""
     if recipe.encoder.thaw_epoch is None:
         return recipe
