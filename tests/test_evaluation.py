@@ -13,11 +13,15 @@ from torch import multiprocessing, nn
 from segtrial.classes import Classes
 from segtrial.data.sample import Sample
 from segtrial.errors import Interrupted, RunError
-from segtrial.evaluation import Counts, answers, evaluate, load_counts, result_json, save_counts
+from segtrial.evaluation import Counts, evaluate, load_counts, result_json, save_counts
+from segtrial.losses import Criterion, terms
 from segtrial.shapes import IGNORE
+from segtrial.tasks import make
 
 CPU = torch.device("cpu")
-CLASSES = Classes.numbered(4)
+TASK = make("segmentation", Classes.numbered(4))
+TWO = make("segmentation", Classes.numbered(2))
+CRITERION = Criterion(terms("cross_entropy"))
 
 
 class Part:
@@ -71,19 +75,20 @@ def one_by_one(network: nn.Module, part: Part) -> dict[str, tuple[np.ndarray, fl
 @pytest.mark.parametrize("count", [1, 2, 13, 30])
 def test_rows_are_those_of_images_taken_one_by_one(count):
     part = Part(count)
-    result, expected = evaluate(Network(), part, CLASSES, device=CPU), one_by_one(Network(), part)
+    result, expected = evaluate(Network(), part, TASK, device=CPU, criterion=CRITERION), one_by_one(Network(), part)
     assert list(result.keys) == sorted(part.keys)
     assert dict(zip(result.keys, result.groups, strict=True)) == dict(zip(part.keys, part.groups, strict=True))
     for key, row, loss in zip(result.keys, result.counts, result.loss_sums, strict=True):
         np.testing.assert_array_equal(row, expected[key][0])
-        assert loss == pytest.approx(expected[key][1], rel=1e-5)
+        assert loss[0] == pytest.approx([expected[key][1], expected[key][0].sum()], rel=1e-5)
     pixels = sum(table.sum() for table, _ in expected.values())
-    assert result.mean_loss() == pytest.approx(sum(loss for _, loss in expected.values()) / pixels, rel=1e-5)
+    mean = sum(loss for _, loss in expected.values()) / pixels
+    assert CRITERION.value(result.loss_sums) == pytest.approx(mean, rel=1e-5)
 
 
 def test_images_of_one_size_go_together():
     network = Network()
-    evaluate(network, Part(30), CLASSES, device=CPU)
+    evaluate(network, Part(30), TASK, device=CPU)
     assert sorted(network.batches) == [2, 4, 8, 8, 8]  # 10 of one size, 20 of the other
 
 
@@ -94,7 +99,7 @@ def test_a_big_image_goes_alone():
             self.sizes = [(1100, 1000)] * 2
 
     network = Network()
-    evaluate(network, Big(), CLASSES, device=CPU)
+    evaluate(network, Big(), TASK, device=CPU)
     assert network.batches == [1, 1]
 
 
@@ -102,7 +107,7 @@ def test_every_module_is_left_in_its_mode():
     network = Network().train()
     network.layers[1].eval()  # frozen while the rest trains
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    evaluate(network, Part(4), CLASSES, device=CPU)
+    evaluate(network, Part(4), TASK, device=CPU)
     assert [module.training for module in network.layers] == [True, False, True]
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
@@ -114,15 +119,15 @@ def test_bfloat16_is_computed_in_where_asked():
             return super().forward(images)
 
     network = Spy()
-    evaluate(network, Part(2), CLASSES, device=CPU, precision=torch.bfloat16)
+    evaluate(network, Part(2), TASK, device=CPU, precision=torch.bfloat16)
     assert network.dtype == torch.bfloat16
-    evaluate(network, Part(2), CLASSES, device=CPU)
+    evaluate(network, Part(2), TASK, device=CPU)
     assert network.dtype == torch.float32
 
 
 def test_progress_counts_images_and_a_check_can_stop():
     seen: list[tuple[int, int]] = []
-    evaluate(Network(), Part(30), CLASSES, device=CPU, progress=lambda done, of: seen.append((done, of)))
+    evaluate(Network(), Part(30), TASK, device=CPU, progress=lambda done, of: seen.append((done, of)))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1] == (30, 30)
 
@@ -133,7 +138,7 @@ def test_progress_counts_images_and_a_check_can_stop():
             raise Interrupted(2)
 
     with pytest.raises(Interrupted):
-        evaluate(network, Part(30), CLASSES, device=CPU, check=stop)
+        evaluate(network, Part(30), TASK, device=CPU, check=stop)
     assert len(network.batches) == 1
     assert network.training
 
@@ -142,14 +147,15 @@ def test_progress_counts_images_and_a_check_can_stop():
 def test_of_equal_scores_the_first_class_is_the_answer(memory_format):
     logits = torch.randint(3, (2, 9, 16, 33), generator=torch.Generator().manual_seed(0)).float()
     first = np.argmax(logits.numpy(), axis=1)  # numpy promises the first
-    np.testing.assert_array_equal(answers(logits.contiguous(memory_format=memory_format)).numpy(), first)
+    found = make("segmentation", Classes.numbered(9)).labels(logits.contiguous(memory_format=memory_format)).numpy()
+    np.testing.assert_array_equal(found, first)
 
 
 def _evaluate_as_rank(rank: int, world: int, folder: Path, count: int) -> None:
     torch.set_num_threads(1)
     address = (folder / f"meet{count}").as_uri()
     torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
-    result = evaluate(Network(), Part(count), CLASSES, device=CPU)
+    result = evaluate(Network(), Part(count), TASK, device=CPU, criterion=CRITERION)
     save_counts(folder / f"{count}.{rank}.npz", result)
     np.save(folder / f"{count}.{rank}.npy", result.loss_sums)
     torch.distributed.destroy_process_group()
@@ -163,7 +169,7 @@ def _evaluate_twice(rank: int, folder: str) -> None:
 def test_two_processes_count_what_one_counts(tmp_path):
     multiprocessing.spawn(_evaluate_twice, (str(tmp_path),), nprocs=2)
     for count in (13, 1):
-        alone = evaluate(Network(), Part(count), CLASSES, device=CPU)
+        alone = evaluate(Network(), Part(count), TASK, device=CPU, criterion=CRITERION)
         save_counts(tmp_path / "alone.npz", alone)
         for rank in (0, 1):
             assert (tmp_path / f"{count}.{rank}.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
@@ -176,10 +182,10 @@ COUNTS = Counts(("a/1", "a/2", "ü"), ("a", "a", "ü"), np.arange(12, dtype=np.i
 def test_counts_come_back_from_their_file(tmp_path):
     path = tmp_path / "deep" / "val.npz"
     save_counts(path, COUNTS)
-    back = load_counts(path)
+    back = load_counts(path, TWO)
     assert (back.keys, back.groups) == (COUNTS.keys, COUNTS.groups)
     np.testing.assert_array_equal(back.counts, COUNTS.counts)
-    assert back.mean_loss() is None
+    assert back.loss_sums is None
     with np.load(path, allow_pickle=False) as file:  # readable without Segtrial
         assert file["keys"].tolist() == list(COUNTS.keys)
         assert file["counts"].dtype == np.int64
@@ -195,12 +201,12 @@ def test_equal_counts_give_equal_bytes_without_a_date(tmp_path):
 
 def test_a_part_without_images_has_a_file_too(tmp_path):
     save_counts(tmp_path / "none.npz", Counts((), (), np.zeros((0, 2, 2), np.int64)))
-    assert load_counts(tmp_path / "none.npz").counts.shape == (0, 2, 2)
+    assert load_counts(tmp_path / "none.npz", TWO).counts.shape == (0, 2, 2)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RunError, match=r"val\.npz: there is no such file\. Evaluate again"):
-        load_counts(tmp_path / "val.npz")
+        load_counts(tmp_path / "val.npz", TWO)
 
 
 @pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.99])
@@ -209,7 +215,7 @@ def test_a_cut_file_is_refused(tmp_path, share):
     data = (tmp_path / "val.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(data[: int(share * len(data))])
     with pytest.raises(RunError, match=r"cut\.npz: this is no file of counts, or a damaged one"):
-        load_counts(tmp_path / "cut.npz")
+        load_counts(tmp_path / "cut.npz", TWO)
 
 
 def test_every_flipped_byte_of_the_arrays_is_noticed_or_harmless(tmp_path):
@@ -218,7 +224,7 @@ def test_every_flipped_byte_of_the_arrays_is_noticed_or_harmless(tmp_path):
     for place in range(len(data)):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
         try:
-            back = load_counts(path)
+            back = load_counts(path, TWO)
         except RunError:
             continue
         np.testing.assert_array_equal(back.counts, COUNTS.counts)  # a byte that no reader uses
@@ -227,13 +233,13 @@ def test_every_flipped_byte_of_the_arrays_is_noticed_or_harmless(tmp_path):
 def test_another_kind_of_file_is_refused(tmp_path):
     np.save(tmp_path / "one.npy", COUNTS.counts)
     with pytest.raises(RunError, match=r"one\.npy: this is no file of counts, or a damaged one \(File is not a zip"):
-        load_counts(tmp_path / "one.npy")
+        load_counts(tmp_path / "one.npy", TWO)
 
 
 def test_a_pickle_inside_is_never_opened(tmp_path):
     np.savez(tmp_path / "evil.npz", keys=np.array([{}], object), groups=np.array(["a"]), counts=np.zeros((1, 2, 2)))
     with pytest.raises(RunError, match=r"evil\.npz: this is no file of counts.*allow_pickle=False"):
-        load_counts(tmp_path / "evil.npz")
+        load_counts(tmp_path / "evil.npz", TWO)
 
 
 GOOD = {"keys": np.array(["a"]), "groups": np.array(["g"]), "counts": np.ones((1, 2, 2), np.int64)}
@@ -253,7 +259,7 @@ GOOD = {"keys": np.array(["a"]), "groups": np.array(["g"]), "counts": np.ones((1
 def test_arrays_that_are_no_counts_are_refused(tmp_path, change, message):
     np.savez(tmp_path / "val.npz", **(GOOD | change))
     with pytest.raises(RunError, match=rf"val\.npz: .*{message}.*Evaluate again"):
-        load_counts(tmp_path / "val.npz")
+        load_counts(tmp_path / "val.npz", TWO)
 
 
 def example(blocks: int) -> Counts:
@@ -263,8 +269,10 @@ def example(blocks: int) -> Counts:
 
 
 def test_the_json_has_the_shape_that_is_promised():
-    found = result_json(example(blocks=6), Classes.named(["sky", "pole"]))
-    assert list(found) == ["schema", "scores", "intervals", "per_class", "n_images", "definitions"]
+    found = result_json(example(blocks=6), make("segmentation", Classes.named(["sky", "pole"])))
+    assert list(found) == [
+        *("schema", "task", "headline", "scores", "intervals", "per_class", "n_images", "definitions")
+    ]
     assert (found["schema"], found["n_images"]) == (1, 10)
     names = [*("miou_dataset", "miou_image", "miou_class", "pixel_accuracy")]
     names += ["mean_class_accuracy", "dice_dataset", "frequency_weighted_iou"]
@@ -282,15 +290,15 @@ def test_the_json_has_the_shape_that_is_promised():
 
 
 def test_one_clip_has_no_interval_but_a_reason():
-    found = result_json(example(blocks=1), Classes.numbered(2))
+    found = result_json(example(blocks=1), TWO)
     assert set(found["intervals"].values()) == {None}
     assert found["reason"] == "10 images are one block (clip0): an interval needs at least 5 independent blocks"
 
 
 def test_undefined_numbers_are_null():
-    empty = Counts(("a",), ("a",), np.zeros((1, 2, 2), np.int64), np.zeros(1))
-    found = result_json(empty, Classes.numbered(2))
+    empty = Counts(("a",), ("a",), np.zeros((1, 2, 2), np.int64), np.zeros((1, 1, 2)))
+    found = result_json(empty, TWO)
     assert set(found["scores"].values()) == {None}
-    assert empty.mean_loss() is None
+    assert CRITERION.value(empty.loss_sums) is None
     assert found["per_class"][0] == dict.fromkeys(found["per_class"][0]) | {"name": "class_0", "support": 0}
     json.dumps(found, allow_nan=False)

@@ -131,6 +131,8 @@ def test_the_files_header_is_frozen(path):
         "schema": 1,
         "architecture": "tiny",
         "options": {"width": 4},
+        "task": "segmentation",
+        "mean_color": None,
         "classes": {
             "names": ["left", "right", "rest"],
             "colors": [[255, 0, 0], [0, 255, 0], [9, 9, 9]],

@@ -18,8 +18,10 @@ from segtrial.drawing import colored, picture_of
 from segtrial.errors import DataError, DataNotFound, ImageError, RunError
 from segtrial.models._whole import Whole
 from segtrial.prediction import answer, predict_files
+from segtrial.tasks import Task, make
 
 CLASSES = Classes(("red", "green", "blue"), ((200, 0, 0), (0, 200, 0), (0, 0, 200)))
+TASK = make("segmentation", CLASSES)
 
 
 class Largest(nn.Module):
@@ -36,7 +38,7 @@ class Largest(nn.Module):
 @dataclass(frozen=True)
 class Loaded:
     network: Whole
-    classes: Classes = CLASSES
+    task: Task = TASK
     digest: str = "first"
 
 
@@ -78,24 +80,25 @@ def labels_in(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (13, 1), (8, 8), (33, 17), (97, 65)], ids=str)
 def test_the_answer_is_the_largest_score_and_its_probability(size, model):
     image = noise(*size)
-    given = answer(model.network, image)
-    np.testing.assert_array_equal(given.labels, image.argmax(0))
+    given = answer(model.network, model.task, image)
+    np.testing.assert_array_equal(given.values, image.argmax(0))
     powers = np.exp(image.astype(np.float64) / 255 / 0.1)  # the softmax written out
     np.testing.assert_allclose(given.confidence, powers.max(0) / powers.sum(0), rtol=1e-5)
-    assert given.labels.dtype == np.uint8
+    assert given.values.dtype == np.uint8
 
 
 def test_floats_and_bytes_get_one_answer(model):
     image = noise(5, 6)
     np.testing.assert_array_equal(
-        answer(model.network, (image / 255).astype(np.float32)).labels, answer(model.network, image).labels
+        answer(model.network, model.task, (image / 255).astype(np.float32)).values,
+        answer(model.network, model.task, image).values,
     )
 
 
 def test_an_array_that_may_not_be_written_to_is_answered(model):
     image = noise(4, 4)
     image.flags.writeable = False
-    np.testing.assert_array_equal(answer(model.network, image).labels, image.argmax(0))
+    np.testing.assert_array_equal(answer(model.network, model.task, image).values, image.argmax(0))
 
 
 def test_bfloat16_computes_in_bfloat16():
@@ -112,20 +115,20 @@ def test_bfloat16_computes_in_bfloat16():
             return (y,)
 
     network = Whole(Spy(), torch.zeros(3), torch.ones(3)).eval()
-    assert answer(network, noise(3, 3), precision=torch.bfloat16).confidence.dtype == np.float32
+    assert answer(network, make("segmentation", Classes.numbered(2)), noise(3, 3), precision=torch.bfloat16).confidence.dtype == np.float32
     assert network.core.seen == torch.bfloat16
-    answer(network, noise(3, 3))
+    answer(network, make("segmentation", Classes.numbered(2)), noise(3, 3))
     assert network.core.seen == torch.float32
 
 
 def test_a_network_in_train_mode_is_not_asked(model):
     with pytest.raises(AssertionError, match="train mode"):
-        answer(model.network.train(), noise(3, 3))
+        answer(model.network.train(), model.task, noise(3, 3))
 
 
 def test_channels_that_are_not_the_networks_are_refused(model):
     with pytest.raises(ImageError, match=r"1 channels in shape .* the network was made for 3"):
-        answer(model.network, noise(3, 3, channels=1))
+        answer(model.network, model.task, noise(3, 3, channels=1))
 
 
 # ---- files and folders

@@ -19,6 +19,7 @@ from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
 from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read, tree_of
+from segtrial.tasks import TASKS
 from segtrial.training import Silent, Watch, batch_test, fine_tuning, first_weights, opening, rate_test
 
 Source = str | Path
@@ -65,6 +66,7 @@ def train(
     minutes: float | None = None,
     seed: int | None = None,
     start: Source | None = None,
+    task: str | None = None,
     recipe: Source | Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
     augment: Callable[..., Any] | None = None,
@@ -74,13 +76,14 @@ def train(
     """Train into the run folder `out`, or continue what was begun there, and write its report.
 
     `model` is NAME or NAME:option=value,...; `data` a folder, a data.yaml or "toytown"; at most one of `epochs`,
-    `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `recipe` (a
+    `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `task`
+    is what the network answers: see `segtrial.tasks`. `recipe` (a
     YAML file, a preset's name, a run folder or a mapping) holds what is not given here; `settings` such as
     "optimizer.lr=0.01" have the last word. `augment(image, mask, rng)` changes each crop, see
-    `segtrial.data.own_augment`. `fit_batch` takes the largest batches that fit the memory. Raises UserError for what
-    the caller can mend, and Interrupted (state saved; the same call continues) on SIGINT or SIGTERM.
+    `segtrial.data.own_augment`. `fit_batch` takes the largest batches that fit the memory. Raises UserError for
+    what the caller can mend, and Interrupted (state saved; the same call continues) on SIGINT or SIGTERM.
     """
-    words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
+    words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed, "task": task}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
     wanted = _with_function(wanted, augment)
     _check_choices(wanted)  # a wrong name is said before the data is read
@@ -156,7 +159,7 @@ def check(recipe: Recipe) -> None:
     with suppress(DeviceError):
         pick_device(recipe.device)
     if not Path(recipe.data).exists():
-        open_dataset(recipe.data)  # generated pictures, or the error that says what there is
+        open_dataset(recipe.data, content=TASKS[recipe.task].content)
     if recipe.start:
         first_weights.started_from(recipe)
     if recipe.encoder.weights not in ("none", "imagenet"):
@@ -167,7 +170,7 @@ def _check_choices(recipe: Recipe) -> None:
     """Raise UserError for a network or losses that cannot be, whatever the data."""
     fine_tuning.empty_core(recipe.model)
     opening.check_network(recipe)
-    losses.terms(recipe.loss.name, label_smoothing=recipe.loss.label_smoothing)
+    losses.terms(recipe.loss.name, TASKS[recipe.task].losses, recipe.loss.label_smoothing)
 
 
 def _text(source: Source | None) -> str | None:
@@ -199,7 +202,7 @@ def evaluate(
     own = wanted if wanted and str(source) == wanted.data else None  # a run's split says nothing of other data
     options = SplitOptions(own.split.val_groups, own.split.val_share) if own else SplitOptions()
     precision = precision or (wanted.precision if wanted else "auto")
-    dataset = open_dataset(source, options)
+    dataset = open_dataset(source, options, loaded.task.content)
     everything = tuple(sorted((item for items in dataset.parts.values() for item in items), key=lambda item: item.key))
     dataset = replace(dataset, parts={**dataset.parts, "all": everything})
     if not dataset.parts.get(split):
@@ -211,12 +214,12 @@ def evaluate(
     counts = evaluation.evaluate(
         loaded.network,
         store,
-        loaded.classes,
+        loaded.task,
         device=place,
         precision=pick_precision(precision, place),
         progress=lambda done, total: watch.bar(done, total, f"evaluating {split}"),
     )
-    return {**evaluation.result_json(counts, loaded.classes), "split": split}
+    return {**evaluation.result_json(counts, loaded.task), "split": split}
 
 
 def predict(

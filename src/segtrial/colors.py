@@ -46,9 +46,7 @@ def rgb_to_lab(rgb: Image) -> Image:
 
     Differentiable everywhere, black included.
     """
-    exact = _exact(rgb)
-    linear = torch.where(exact <= 0.04045, exact / 12.92, ((exact.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
-    x, y, z = _mixed(linear, XYZ_OF_RGB / WHITE[:, None]).unbind(1)
+    x, y, z = _mixed(_linear(rgb), XYZ_OF_RGB / WHITE[:, None]).unbind(1)
     fx, fy, fz = (_root(part) for part in (x, y, z))
     return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], 1)  # (b, 3, h, w)
 
@@ -64,6 +62,11 @@ def lab_to_rgb(lab: Image) -> Image:
     linear = _mixed(white, np.linalg.inv(XYZ_OF_RGB) * WHITE).clamp(0, 1)
     curve = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, 12.92 * linear, curve).clamp(0, 1)
+
+
+def lightness(rgb: Image) -> Plane:
+    """L of `rgb_to_lab`, 0 to 100, without a and b."""
+    return 116 * _root(_mixed(_linear(rgb), XYZ_OF_RGB[1:2] / WHITE[1])) - 16
 
 
 def luma(rgb: Image) -> Plane:
@@ -165,6 +168,11 @@ def _mixed(channels: Tensor, table: np.ndarray) -> Tensor:
     """Each row of the table applied to the channels; written out, as autocast would round a matrix product."""
     red, green, blue = channels.unbind(1)
     return torch.stack([r * red + g * green + b * blue for r, g, b in table.tolist()], 1)
+
+
+def _linear(rgb: Tensor) -> Tensor:
+    exact = _exact(rgb)
+    return torch.where(exact <= 0.04045, exact / 12.92, ((exact.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
 
 
 def _root(share: Tensor) -> Tensor:

@@ -99,8 +99,8 @@ class Lines:
 def step_words(record: Mapping[str, Any]) -> str:
     """ "120/900 steps, loss 0.812, miou_dataset 0.431, 38 images/s, 3 min 10 s left": what is known of it."""
     words = [f"{record['step']}/{record['steps']} steps", f"loss {record['loss']:.3f}"]
-    if record.get("miou_dataset") is not None:
-        words.append(f"miou_dataset {wording.score(record['miou_dataset'])}")
+    if record.get("score") is not None:
+        words.append(f"{record['headline']} {wording.score(record['score'])}")
     if record.get("images_per_second") is not None:
         words.append(f"{record['images_per_second']:.3g} images/s")
     if record.get("seconds_left") is not None:

@@ -1,4 +1,4 @@
-"""A model and a part of a data set -> one row of counts per image, its file, and the scores in one JSON object.
+"""A model, a task and a part of a data set -> one row of counts per image, its file, and the scores in one JSON object.
 
 Images of one size go through the network together. The batches are fixed by the part alone and dealt out to the
 ranks whole, so one process and many see the same batches and count the same pixels.
@@ -15,17 +15,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float64, Num
 from torch import Tensor, nn
 
-from segtrial import ranks, scores
-from segtrial.classes import Classes
-from segtrial.counts import confusion
+from segtrial import ranks
 from segtrial.data.sample import Sample
 from segtrial.errors import RunError
 from segtrial.files import write_atomic
-from segtrial.losses import cross_entropy
+from segtrial.losses import Criterion
 from segtrial.statistics import Interval, NoInterval
+from segtrial.tasks import Task
 
 MOST_IMAGES = 8  # 4.5x the peer's speed, against 2.8x one by one (PERFORMANCE.md, section 0)
 MOST_PIXELS = 2**21  # of images together: 8 of 512 x 512, 1 of 1024 x 2048
@@ -49,41 +48,37 @@ class Part(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What an evaluation keeps, in the order of the keys: of image i, `counts[i]`, rows truth, columns answer.
+    """What an evaluation keeps, in the order of the keys: of image i the row `counts[i]`, in the form of its task.
 
-    `loss_sums[i]` is its cross-entropy in nats, summed over the pixels that count; None once read from a file.
+    `loss_sums[i]` are the sums of the criterion's losses; None without a criterion, and once read from a file.
     """
 
     keys: tuple[str, ...]
     groups: tuple[str, ...]
-    counts: Int64[np.ndarray, "n k k"]
-    loss_sums: Float64[np.ndarray, " n"] | None = None
-
-    def mean_loss(self) -> float | None:
-        """Cross-entropy per counted pixel of all images, in nats; None if it is not known or no pixel counts."""
-        pixels = int(self.counts.sum())
-        return float(self.loss_sums.sum()) / pixels if self.loss_sums is not None and pixels else None
+    counts: Num[np.ndarray, "n *row"]
+    loss_sums: Float64[np.ndarray, "n terms 2"] | None = None
 
 
 def evaluate(
     network: nn.Module,
     part: Part,
-    classes: Classes,
+    task: Task,
     *,
     device: torch.device,
     precision: torch.dtype = torch.float32,
+    criterion: Criterion | None = None,
     progress: Callable[[int, int], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> Counts:
-    """The counts of every image of `part`, each at its own size, gathered over all ranks.
+    """The rows of every image of `part`, each at its own size, gathered over all ranks.
 
-    `network` maps `b c h w` images to float32 logits `b k h w`; it is evaluated in eval mode and left in the mode
+    `network` maps `b c h w` images to float32 scores `b k h w`; it is evaluated in eval mode and left in the mode
     it was in. `precision` bfloat16 means autocast. `progress(done, of)` counts this rank's images; `check()` is
     called before each batch and may raise to stop.
     """
     batches = _batches(part.sizes)[ranks.rank() :: ranks.world()]
-    rows = torch.zeros(len(part.keys), len(classes), len(classes), dtype=torch.int64)
-    losses = torch.zeros(len(part.keys), dtype=torch.float64)
+    rows = torch.from_numpy(np.zeros((len(part.keys), *task.empty.shape[1:]), task.empty.dtype))
+    losses = torch.zeros(len(part.keys), len(criterion.terms) if criterion else 0, 2, dtype=torch.float64)
     done, total = 0, sum(len(batch) for batch in batches)
     network.to(device)
     with torch.inference_mode(), _evaluating(network), _autocast(device, precision):
@@ -91,22 +86,16 @@ def evaluate(
             if check:
                 check()
             samples = [part[index] for index in batch]
-            target = torch.from_numpy(np.stack([sample.target for sample in samples]))
-            logits = network(_images(samples, device))
-            rows[batch] = confusion(answers(logits).cpu(), target, len(classes))
-            losses[batch] = _loss_sums(logits, target.to(device))
+            images = _images(samples, device)
+            planes = torch.from_numpy(np.stack([sample.target for sample in samples])).to(device)
+            scores = network(images)
+            rows[batch] = task.rows(scores, images, planes)
+            if criterion:
+                losses[batch] = criterion.sums(task.compared(scores), task.target(images, planes))
             done += len(batch)
             if progress:
                 progress(done, total)
-    return _in_key_order(part, _over_ranks(rows, device), _over_ranks(losses, device))
-
-
-def answers(logits: Float32[Tensor, "b k h w"]) -> UInt8[Tensor, "b h w"]:
-    """The class with the highest score at each pixel, the first of equals.
-
-    `max` instead of `argmax`: 1.5x faster on channels_last logits, 5x on contiguous ones, with the same ties.
-    """
-    return logits.max(dim=1).indices.to(torch.uint8)
+    return _in_key_order(part, _over_ranks(rows, device), _over_ranks(losses, device) if criterion else None)
 
 
 def save_counts(path: Path, counts: Counts) -> None:
@@ -126,8 +115,8 @@ def save_counts(path: Path, counts: Counts) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load_counts(path: Path) -> Counts:
-    """What `save_counts` wrote. Raises RunError, naming the file and what is wrong with it, for anything else."""
+def load_counts(path: Path, task: Task) -> Counts:
+    """What `save_counts` wrote for that task. Raises RunError, naming the file and what is wrong with it, for anything else."""
     fix = "Evaluate again to write it anew"
     try:
         data = io.BytesIO(path.read_bytes())  # numpy would leave a damaged file open
@@ -137,27 +126,31 @@ def load_counts(path: Path) -> Counts:
         raise RunError(path, "there is no such file", fix) from error
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise RunError(path, f"this is no file of counts, or a damaged one ({error})", fix) from error
-    fault = _fault(keys, groups, counts)
+    fault = _fault(keys, groups, counts, task.empty)
     if fault:
         raise RunError(path, fault, fix)
     return Counts(tuple(keys.tolist()), tuple(groups.tolist()), counts)
 
 
-def result_json(result: Counts, classes: Classes) -> dict[str, Any]:
+def result_json(result: Counts, task: Task) -> dict[str, Any]:
     """The object that `segtrial evaluate --json` prints, schema 1; undefined numbers are None.
+
+    `headline` names the score that stands for all of them.
 
     An interval is None where there are fewer than 5 blocks; then "reason" says so in words.
     """
-    ranges = scores.intervals(result.counts, result.groups)
+    ranges = task.intervals(result.counts, result.groups)
     reasons = [found.reason for found in ranges.values() if isinstance(found, NoInterval)]
     return {
         "schema": 1,
-        "scores": scores.summary(result.counts),
+        "task": task.name,
+        "headline": task.headline,
+        "scores": task.summary(result.counts),
         "intervals": {name: _interval_json(found) for name, found in ranges.items()},
         **({"reason": reasons[0]} if reasons else {}),
-        "per_class": scores.per_class(result.counts, classes.names),
+        **task.words(result.counts, task.classes.names),
         "n_images": len(result.keys),
-        "definitions": scores.DEFINITIONS,
+        "definitions": dict(task.definitions),
     }
 
 
@@ -189,12 +182,6 @@ def _images(samples: Sequence[Sample], device: torch.device) -> Tensor:
     return images.to(device, memory_format=torch.channels_last)
 
 
-def _loss_sums(logits: Tensor, target: Tensor) -> Tensor:
-    """The summed cross-entropy of each image, float64 on the CPU."""
-    sums = [cross_entropy(logits[i : i + 1], target[i : i + 1]) for i in range(len(target))]
-    return torch.stack(sums).cpu().double()
-
-
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
     """Eval mode for a while, then every module as it was (frozen ones may be in eval mode while others train)."""
@@ -217,18 +204,19 @@ def _over_ranks(rows: Tensor, device: torch.device) -> Tensor:
     return summed.cpu()
 
 
-def _in_key_order(part: Part, rows: Tensor, losses: Tensor) -> Counts:
+def _in_key_order(part: Part, rows: Tensor, losses: Tensor | None) -> Counts:
     order = sorted(range(len(part.keys)), key=lambda index: part.keys[index])
     keys, groups = (tuple(names[index] for index in order) for names in (part.keys, part.groups))
-    return Counts(keys, groups, rows.numpy()[order], losses.numpy()[order])
+    return Counts(keys, groups, rows.numpy()[order], losses.numpy()[order] if losses is not None else None)
 
 
-def _fault(keys: np.ndarray, groups: np.ndarray, counts: np.ndarray) -> str | None:
+def _fault(keys: np.ndarray, groups: np.ndarray, counts: np.ndarray, empty: np.ndarray) -> str | None:
     """What is wrong with arrays that claim to be counts; None if nothing is."""
     if keys.dtype.kind != "U" or groups.dtype.kind != "U" or keys.ndim != 1 or keys.shape != groups.shape:
         return f"keys are {keys.dtype} {keys.shape} and groups {groups.dtype} {groups.shape}, not two lists of names"
-    if counts.dtype != np.int64 or counts.ndim != 3 or counts.shape[1] != counts.shape[2]:
-        return f"counts are {counts.dtype} {counts.shape}, not int64 (n, k, k)"
-    if len(counts) != len(keys) or (counts < 0).any():
+    if counts.dtype != empty.dtype or counts.shape[1:] != empty.shape[1:]:
+        row = ", ".join(map(str, empty.shape[1:]))
+        return f"counts are {counts.dtype} {counts.shape}, not {empty.dtype} (n, {row})"
+    if len(counts) != len(keys) or (counts.dtype == np.int64 and (counts < 0).any()):
         return f"{len(counts)} rows of counts, the least {counts.min(initial=2**62)}, for {len(keys)} keys"
     return None

@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from torch import Tensor
 
-from segtrial import models
+from segtrial import models, tasks
 from segtrial.classes import Classes
 from segtrial.errors import ModelFileError, UserError, listing
 from segtrial.models._whole import Whole
@@ -64,10 +64,15 @@ class Header(_Part):
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     architecture: str
     options: dict[str, bool | int | float | str | None]
+    task: str = "segmentation"
+    """What the scores mean; files that say nothing are older than the other tasks."""
+    mean_color: tuple[float, float] | None = Field(None, strict=False)
+    """Mean a and b of the photos that a colorizer was trained on."""
     classes: Annotated[Classes, BeforeValidator(_read_classes), PlainSerializer(Classes.to_json)]
     in_channels: int = Field(ge=1)
+    """Of what the core is shown: the image's own, or one of a photo that is to be coloured."""
     mean: Numbers
-    """Of each channel, for images in [0, 1]; `std` likewise."""
+    """Of each channel, in [0, 1]; `std` likewise."""
     std: Numbers
     image_sizes: Sizes
     provenance: Provenance
@@ -92,6 +97,11 @@ class Loaded:
     classes: Classes
     header: Header
     digest: str
+
+    @property
+    def task(self) -> tasks.Task:
+        """What the network's scores mean."""
+        return _task(self.header)
 
 
 def save(path: Path, network: Whole, header: Header) -> None:
@@ -142,8 +152,13 @@ def _header(info: Mapping[str, Any], path: Path) -> Header:
 
 
 def _build(header: Header) -> Whole:
-    core = models.build(header.architecture, len(header.classes), header.in_channels, **header.options)
-    return Whole(core, torch.tensor(header.mean), torch.tensor(header.std))
+    task = _task(header)
+    core = models.build(header.architecture, task.outputs, header.in_channels, **header.options)
+    return Whole(core, torch.tensor(header.mean), torch.tensor(header.std), task.sees)
+
+
+def _task(header: Header) -> tasks.Task:
+    return tasks.make(header.task, header.classes, header.mean_color)
 
 
 def _agree(network: Whole, header: Header) -> bool:

@@ -1,13 +1,16 @@
-"""A network and any image in, labels and confidence out; files and folders in, label PNGs and pictures out.
+"""A network, its task and any image in, an answer out; files and folders in, pictures or a table out.
 
-    OUT/rel/stem.png             the answer: class indices, with the class colours as palette
+    OUT/rel/stem.png             the answer: class indices with the class colours as palette, or the coloured photo
     OUT/rel/stem_overlay.png     the image tinted by the answer
     OUT/rel/stem_confidence.png  dark where the network is unsure
+    OUT/answers.csv              a classifier's answers: file, class and its probability
 
 Each picture carries a note of the model and the image that it was made from, so a later run knows what is done.
 """
 
+import csv
 import glob
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -15,22 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from segtrial.classes import Classes
 from segtrial.data._walk import walk
 from segtrial.data.pictures import EXTENSIONS, read_header, read_image
-from segtrial.drawing import Pixels, confidence_map, label_png, note_of, overlay, picture_png
+from segtrial.drawing import Pixels, note_of
 from segtrial.errors import DataError, DataNotFound, ImageError, nearest
 from segtrial.files import folder_lock, remove_partials, sha256, sha256_file, write_atomic
 from segtrial.hardware import pick_precision
 from segtrial.models._whole import Whole
+from segtrial.tasks import Answer, Task
 
-LABELS, OVERLAY, CONFIDENCE = "", "_overlay", "_confidence"
-"""What follows the stem of each output's name."""
+OVERLAY, CONFIDENCE = "_overlay", "_confidence"
+"""What follows the stem in the names of the outputs that may be left out."""
+
+TABLE = "answers.csv"
 
 
 @runtime_checkable
@@ -41,18 +44,10 @@ class Model(Protocol):
     def network(self) -> Whole: ...
 
     @property
-    def classes(self) -> Classes: ...
+    def task(self) -> Task: ...
 
     @property
     def digest(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The class of each pixel, and the probability (0 to 1) that the network gives to it."""
-
-    labels: UInt8[np.ndarray, "h w"]
-    confidence: Float32[np.ndarray, "h w"]
 
 
 @dataclass(frozen=True)
@@ -70,19 +65,19 @@ class _Job:
     outputs: dict[str, Path]  # by what follows the stem
 
 
-def answer(network: Whole, image: Pixels, *, precision: torch.dtype = torch.float32) -> Answer:
-    """The network's answer for one image `c h w` (uint8, or float32 in [0, 1]), on the network's device.
+def answer(network: Whole, task: Task, image: Pixels, *, precision: torch.dtype = torch.float32) -> Answer:
+    """The network's answer for one image `c h w` (uint8, or float32 in [0, 1]), computed on the network's device.
 
     Raises ImageError if the channels are not the network's. The network must be in eval mode.
     """
     assert not network.training, "a network in train mode answers by the batch it sees"
     device = network.mean.device
     fast = torch.autocast(device.type, dtype=precision) if precision != torch.float32 else nullcontext()
+    images = torch.tensor(image)[None].to(device)
     with torch.inference_mode(), fast:
-        scores = network(torch.tensor(image)[None].to(device))[0]  # k h w
-    labels = scores.max(0).indices  # of the scores: a softmax rounds two near ones to equal ones
-    confidence = scores.softmax(0).max(0).values
-    return Answer(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
+        scores = network(images)
+    with torch.inference_mode():
+        return task.answer(scores[0], images[0])
 
 
 def predict_files(
@@ -104,48 +99,53 @@ def predict_files(
     Raises, before any work: DataNotFound if an input names nothing; DataError if two inputs would have one
     output, or an output would overwrite an input; RunError if `out` cannot be written or is in use.
     """
-    kinds = [OVERLAY] * overlay + [CONFIDENCE] * confidence + [LABELS]  # the labels last: they say that all is done
+    left_out = [OVERLAY] * (not overlay) + [CONFIDENCE] * (not confidence)
+    kinds = [part for part in model.task.parts if part not in left_out]  # the answer last: it says that all is done
     jobs = [_job(source, relative, out, kinds) for source, relative in _sources(inputs, out)]
     _require_apart(jobs)
     dtype = pick_precision(precision, model.network.mean.device)
-    done, kept, skipped = [], [], []
+    done, kept, skipped, table = [], [], [], []
     with folder_lock(out):
         for folder in {path.parent for job in jobs for path in job.outputs.values()}:
             remove_partials(folder)
         for number, job in enumerate(jobs, 1):
             try:
-                (done if _predict(model, job, dtype, resume) else kept).append(job.source)
+                given = _predict(model, job, dtype, resume)
+                (done if given else kept).append(job.source)
+                table += [model.task.table_row(job.source, given)] if given and not kinds else []
             except ImageError as error:
                 skipped.append((job.source, f"{error.found}. {error.fix}"))
             if progress:
                 progress(number, len(jobs))
+        if table:
+            write_atomic(out / TABLE, _csv(table))
     return PredictionReport(tuple(done), tuple(kept), tuple(skipped))
 
 
-def _predict(model: Model, job: _Job, precision: torch.dtype, resume: bool) -> bool:
-    """Answer for one picture and write what was asked for; False if it was there."""
+def _predict(model: Model, job: _Job, precision: torch.dtype, resume: bool) -> Answer | None:
+    """Answer for one picture and write what was asked for; None if it was there."""
     read_header(job.source)  # refuses pipes and folders, which must not be opened as below
     note = sha256(f"{model.digest} {precision} {sha256_file(job.source)}".encode())
-    if resume and all(_note(path) == note for path in job.outputs.values()):
-        return False
-    image = read_image(job.source, model.network.mean.numel())
+    if resume and job.outputs and all(_note(path) == note for path in job.outputs.values()):
+        return None
+    image = read_image(job.source, model.network.channels)
     try:
-        given = answer(model.network, image, precision=precision)
+        given = answer(model.network, model.task, image, precision=precision)
     except torch.OutOfMemoryError as error:
         height, width = image.shape[1:]
         fix = "Cut it into tiles, or predict on the CPU"
         raise ImageError(job.source, f"{height}x{width} pixels do not fit the device's memory", fix) from error
     for kind, path in job.outputs.items():
-        write_atomic(path, _drawn(kind, image, given, model.classes, note))
-    return True
+        write_atomic(path, model.task.drawn(kind, image, given, note))
+    return given
 
 
-def _drawn(kind: str, image: Pixels, given: Answer, classes: Classes, note: str) -> bytes:
-    if kind == LABELS:
-        return label_png(given.labels, classes, note=note)
-    if kind == OVERLAY:
-        return picture_png(overlay(image, given.labels, classes), note=note)
-    return picture_png(confidence_map(given.confidence), note=note)
+def _csv(rows: Sequence[dict[str, object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def _note(path: Path) -> str:

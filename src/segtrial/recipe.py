@@ -107,7 +107,7 @@ class Recipe(Part):
     evaluations: int = Field(default=4, ge=1)
     """How often val is scored, evenly over the run; the last one is the result."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop early after this many evaluations without a better val miou_dataset."""
+    """Stop early after this many evaluations without a better val score: miou_dataset, or the task's own headline."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -103,7 +103,7 @@ class Schedule(Part):
     rise: float = Field(default=0.3, gt=0, lt=1)
     """For onecycle: share of the steps in which the rate rises, from 1/25 of the highest."""
     patience: int = Field(default=2, ge=1)
-    """For plateau: evaluations without a better val miou_dataset until the rate falls; set `evaluations` higher too."""
+    """For plateau: evaluations without a better val score until the rate falls; set `evaluations` higher too."""
 
     @field_validator("marks")
     @classmethod

@@ -5,7 +5,7 @@ turns their sum into the score. So a data set is scored once, and a resampled on
 A score that nothing defines (no pixel counts, no class occurs) is NaN here and null in JSON.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +22,14 @@ Values = Float[np.ndarray, "*d"]
 
 @dataclass(frozen=True)
 class Score:
-    """A score of counts `n k k` (rows the truth, columns the answer): `value(parts(counts).sum(0))`."""
+    """A score of rows, such as counts `n k k` (rows the truth, columns the answer): `value(parts(rows).sum(0))`."""
 
     definition: str
     parts: Callable[[np.ndarray], np.ndarray]
     value: Callable[[np.ndarray], np.ndarray]
 
-    def __call__(self, counts: Counts) -> float:
-        return float(self.value(self.parts(counts).sum(axis=0)))
+    def __call__(self, rows: Num[np.ndarray, "n *row"]) -> float:
+        return float(self.value(self.parts(rows).sum(axis=0)))
 
 
 def totals(counts: Counts) -> Int64[np.ndarray, "n 3 k"]:
@@ -40,40 +40,40 @@ def totals(counts: Counts) -> Int64[np.ndarray, "n 3 k"]:
 def iou(sums: Totals) -> OfClasses:
     """Of each class: agreement / (truth or answer), Jaccard's index; NaN where a class is in neither."""
     hits, truth, answer = _three(sums)
-    return _ratio(hits, truth + answer - hits)
+    return ratio(hits, truth + answer - hits)
 
 
 def dice(sums: Totals) -> OfClasses:
     """Of each class: 2 agreement / (truth + answer), which is F1; NaN where a class is in neither."""
     hits, truth, answer = _three(sums)
-    return _ratio(2 * hits, truth + answer)
+    return ratio(2 * hits, truth + answer)
 
 
 def precision(sums: Totals) -> OfClasses:
     """Of each class: the share of its answers that are right; NaN where it is never answered."""
     hits, _, answer = _three(sums)
-    return _ratio(hits, answer)
+    return ratio(hits, answer)
 
 
 def recall(sums: Totals) -> OfClasses:
     """Of each class: the share of its pixels that are found; NaN where there are none."""
     hits, truth, _ = _three(sums)
-    return _ratio(hits, truth)
+    return ratio(hits, truth)
 
 
 def image_miou(counts: Counts) -> Float64[np.ndarray, " n"]:
     """Of each image: the mean IoU of the classes in its truth; NaN where all pixels are ignored."""
-    return _mean(_iou_where_true(counts))
+    return mean(_iou_where_true(counts))
 
 
 def _pixel_accuracy(sums: Totals) -> Values:
     hits, truth, _ = _three(sums)
-    return _ratio(hits.sum(axis=-1), truth.sum(axis=-1))
+    return ratio(hits.sum(axis=-1), truth.sum(axis=-1))
 
 
 def _frequency_weighted_iou(sums: Totals) -> Values:
     truth = _three(sums)[1]
-    return _ratio((truth * np.nan_to_num(iou(sums))).sum(axis=-1), truth.sum(axis=-1))
+    return ratio((truth * np.nan_to_num(iou(sums))).sum(axis=-1), truth.sum(axis=-1))
 
 
 def _image_parts(counts: Counts) -> Float64[np.ndarray, "n 2 1"]:
@@ -85,7 +85,7 @@ def _class_parts(counts: Counts) -> Float64[np.ndarray, "n 2 k"]:
 
 
 def _mean_of_means(sums: Means) -> Values:
-    return _mean(_ratio(sums[..., 0, :], sums[..., 1, :]))
+    return mean(ratio(sums[..., 0, :], sums[..., 1, :]))
 
 
 SCORES: dict[str, Score] = {
@@ -93,7 +93,7 @@ SCORES: dict[str, Score] = {
         "Mean over classes of IoU = TP / (TP + FP + FN), with TP, FP and FN summed over all images; a class that is"
         " in no truth and in no answer is left out, one that is only answered counts 0; ignored pixels count nowhere.",
         totals,
-        lambda sums: _mean(iou(sums)),
+        lambda sums: mean(iou(sums)),
     ),
     "miou_image": Score(
         "Mean over images of the mean, over the classes in that image's truth, of the image's own IoU = TP / (TP +"
@@ -116,14 +116,14 @@ SCORES: dict[str, Score] = {
         "Mean over classes of recall = TP / (TP + FN), with TP and FN summed over all images; a class in no truth is"
         " left out; ignored pixels count nowhere.",
         totals,
-        lambda sums: _mean(recall(sums)),
+        lambda sums: mean(recall(sums)),
     ),
     "dice_dataset": Score(
         "Mean over classes of Dice = 2 TP / (2 TP + FP + FN), with TP, FP and FN summed over all images; a class that"
         " is in no truth and in no answer is left out, one that is only answered counts 0; ignored pixels count"
         " nowhere.",
         totals,
-        lambda sums: _mean(dice(sums)),
+        lambda sums: mean(dice(sums)),
     ),
     "frequency_weighted_iou": Score(
         "Mean over classes of IoU = TP / (TP + FP + FN), summed over all images, weighted by the class's share of the"
@@ -145,24 +145,28 @@ DEFINITIONS: dict[str, str] = {name: score.definition for name, score in SCORES.
 }
 
 
-def summary(counts: Counts) -> dict[str, float | None]:
-    """Every score of SCORES by name; None if undefined."""
-    return {name: _or_none(score(counts)) for name, score in SCORES.items()}
+def summary(rows: Num[np.ndarray, "n *row"], table: Mapping[str, Score] = SCORES) -> dict[str, float | None]:
+    """Every score of the table by name; None if undefined."""
+    return {name: number_or_none(score(rows)) for name, score in table.items()}
 
 
-def intervals(counts: Counts, groups: Sequence[str]) -> dict[str, Interval | NoInterval]:
+def intervals(
+    rows: Num[np.ndarray, "n *row"], groups: Sequence[str], table: Mapping[str, Score] = SCORES
+) -> dict[str, Interval | NoInterval]:
     """The interval over blocks of every score, or why there is none. `groups[i]` is the block of image i."""
-    return {name: block_interval(score.parts(counts), groups, score.value) for name, score in SCORES.items()}
+    return {name: block_interval(score.parts(rows), groups, score.value) for name, score in table.items()}
 
 
-def per_class(counts: Counts, names: Sequence[str]) -> list[dict[str, str | int | float | None]]:
-    """Of each class over the data set: iou, dice, precision, recall, f1 (None if undefined) and support in pixels."""
-    sums = totals(counts).sum(axis=0)
+def per_class(sums: Int64[np.ndarray, "3 k"], names: Sequence[str]) -> list[dict[str, str | int | float | None]]:
+    """Of each class over the data set: iou, dice, precision, recall, f1 (None if undefined) and support.
+
+    `sums` are `totals` of all images together; support is in what they count: pixels, or images.
+    """
     columns = {"iou": iou(sums), "dice": dice(sums), "precision": precision(sums), "recall": recall(sums)}
     columns["f1"] = columns["dice"]
     return [
         {"name": name}
-        | {column: _or_none(values[index]) for column, values in columns.items()}
+        | {column: number_or_none(values[index]) for column, values in columns.items()}
         | {"support": int(sums[1, index])}
         for index, name in enumerate(names)
     ]
@@ -183,16 +187,17 @@ def _value_and_number(values: np.ndarray) -> np.ndarray:
     return np.stack([np.where(there, values, 0.0), there.astype(np.float64)], axis=1)
 
 
-def _ratio(over: np.ndarray | np.generic, under: np.ndarray | np.generic) -> np.ndarray:
+def ratio(over: np.ndarray | np.generic, under: np.ndarray | np.generic) -> np.ndarray:
     """over / under, NaN where under is 0."""
     return np.divide(over, under, out=np.full(np.shape(under), np.nan), where=np.greater(under, 0))
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
+def mean(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis of the values that are no NaN; NaN if there is none."""
     there = ~np.isnan(values)
-    return _ratio(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))
+    return ratio(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))
 
 
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def number_or_none(value: float | np.floating) -> float | None:
+    """None for what JSON has no number for."""
+    return float(value) if np.isfinite(value) else None

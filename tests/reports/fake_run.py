@@ -11,6 +11,7 @@ from segtrial.classes import Classes
 from segtrial.drawing import image_png, label_png
 from segtrial.evaluation import Counts, result_json, save_counts
 from segtrial.recipe import from_tree
+from segtrial.tasks import make
 from segtrial.shapes import IGNORE
 
 NAMES = ("sky", "building", "road", "pavement", "tree", "car", "person", "pole")
@@ -130,8 +131,8 @@ def write_examples(folder: Path, pictures: list, classes: Classes, keys: Sequenc
         (folder / files["truth"]).write_bytes(label_png(truth, classes))
         (folder / files["answer"]).write_bytes(label_png(answer, classes))
         (folder / files["confidence"]).write_bytes(image_png(confidence[None]))
-        about = {"key": keys[number], "group": groups[number], "miou_image": 0.2 + 0.1 * number, "rank": place}
-        images.append(about | files)
+        about = {"key": keys[number], "group": groups[number], "score": 0.2 + 0.1 * number, "rank": place}
+        images.append(about | {"pictures": files, "said": {}})
     write_json(folder / "index.json", {"schema": 1, "images": images})
 
 
@@ -161,7 +162,7 @@ def finish(run: Path, classes: Classes, keys: Sequence[str] = KEYS, images_per_g
     write_examples(run / "examples" / "val", pictures, classes, keys, groups)
     result = Counts(tuple(keys), groups, np.stack(counts))
     save_counts(run / "counts" / "val.npz", result)
-    write_json(run / "evaluation.json", {**result_json(result, classes), "split": "val"})
+    write_json(run / "evaluation.json", {**result_json(result, make("segmentation", classes)), "split": "val"})
 
 
 def whole(run: Path, classes: Classes | None = None, notes: Sequence[str] = (), **rest: Any) -> Path:

@@ -33,7 +33,7 @@ def example(folder, height=40, width=60, miou=0.5, name="0"):
     paths = {what: folder / f"{name}.{what}.png" for what in files}
     for what, data in files.items():
         paths[what].write_bytes(data)
-    return Example("clip/one", "clip", "worst", miou, *paths.values())
+    return Example("clip/one", "clip", "worst", miou, paths, {})
 
 
 def decoded(panel):
@@ -43,7 +43,7 @@ def decoded(panel):
 def test_a_row_shows_image_truth_answer_error_confidence(tmp_path):
     row = pictures.rows((example(tmp_path),), CLASSES)[0]
     assert [panel.title for panel in row.panels] == ["image", "truth", "answer", "error", "confidence"]
-    assert row.wrong == pytest.approx(6 / (39 * 60))
+    assert row.words == "mIoU 0.500 · 0.3 % of pixels wrong"  # 6 of 39 x 60
     assert row.panels[1].alt == "Truth: road 51 %, sky 49 %"  # 20 of 39 rows that count
     assert row.panels[4].alt == "Confidence 0.80 on average"
 
@@ -63,18 +63,18 @@ def test_the_worst_is_on_top_and_there_is_an_end(tmp_path):
     many = tuple(example(tmp_path, 8, 8, miou, str(n)) for n, miou in enumerate([0.9, None, 0.1] * 10))
     shown = pictures.rows(many, CLASSES)
     assert len(shown) == pictures.MOST
-    assert [row.miou for row in shown] == [0.1] * 8 + [0.9] * 8 + [None] * 8
+    assert [row.words[:10] for row in shown] == ["mIoU 0.100"] * 8 + ["mIoU 0.900"] * 8 + ["mIoU – · 1"] * 8
 
 
 def test_what_is_no_picture_is_named(tmp_path):
     one = example(tmp_path)
-    one.truth.write_bytes(b"not a PNG")
+    one.pictures["truth"].write_bytes(b"not a PNG")
     with pytest.raises(RunError, match=r"0\.truth\.png: not a picture"):
         pictures.rows((one,), CLASSES)
 
 
 def test_labels_must_be_indices_of_the_images_size(tmp_path):
     one = example(tmp_path)
-    one.answer.write_bytes(image_png(np.zeros((3, 40, 60), np.uint8)))
+    one.pictures["answer"].write_bytes(image_png(np.zeros((3, 40, 60), np.uint8)))
     with pytest.raises(RunError, match=r"0.answer.png: a RGB picture of \(60, 40\), not class indices"):
         pictures.rows((one,), CLASSES)

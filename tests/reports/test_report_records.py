@@ -96,7 +96,7 @@ def test_counts_of_another_class_table_are_refused(run):
 def test_an_index_cannot_reach_outside_its_folder(run, name):
     index = run / "examples" / "val" / "index.json"
     value = json.loads(index.read_text())
-    value["images"][0]["image"] = name
+    value["images"][0]["pictures"]["image"] = name
     index.write_text(json.dumps(value))
     with pytest.raises(RunError, match="outside its folder"):
         records.read(run)

@@ -172,7 +172,7 @@ def test_the_first_stages_are_frozen_and_no_others(freeze, count):
     learner.steps_done = 90  # the mean is slow by then
     for step in range(2):
         learner.step(batches.batch(step))
-        learner.scores(batches.batch(step))
+        learner.rows(batches.batch(step))
     for network in (learner.network, learner.shadow):
         same = [one == other for one, other in zip(before, stage_bits(network.core), strict=True)]
         assert same == [True] * count + [False] * (5 - count)

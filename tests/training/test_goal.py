@@ -5,12 +5,16 @@ import pytest
 import torch
 
 from segtrial import api, class_weights, losses
+from segtrial.classes import Classes
 from segtrial.errors import RecipeError, UnknownName
-from segtrial.recipe import Loss, Optimizer, Recipe, Schedule, from_tree
+from segtrial.recipe import Optimizer, Recipe, Schedule, from_tree
+from segtrial.recipe_parts import Loss
 from segtrial.shapes import IGNORE
+from segtrial.tasks import make
 from segtrial.training.goal import Goal
 from tests.training.small import learner_on_toytown
 
+TASK = make("segmentation", Classes.numbered(4))
 EVERY_LOSS = sorted(losses.LOSSES["classes"])
 PLAIN = {
     "optimizer": Optimizer(name="sgd", lr=0.01, momentum=0.0, weight_decay=0.0),
@@ -33,7 +37,7 @@ def some(classes: int = 4, size: tuple[int, int] = (6, 8)) -> tuple[torch.Tensor
 def test_a_sum_is_the_sum_of_its_losses():
     scores, targets = some()
     weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
-    goal = Goal(Loss(name="cross_entropy + 0.5*dice + 2*focal:gamma=1"), weights, whole)
+    goal = Goal(TASK, Loss(name="cross_entropy + 0.5*dice + 2*focal:gamma=1"), weights, whole)
     table = losses.LOSSES["classes"]
     expected = (
         table["cross_entropy"].mean(scores, targets, weights)
@@ -48,7 +52,7 @@ def test_auxiliary_outputs_have_the_recipes_weight_and_their_own_stride():
     scores, targets = some()
     coarse = torch.randn(3, 4, 3, 4)  # stride 2
     weights = torch.ones(4)
-    goal = Goal(Loss(auxiliary=0.25), weights, whole)
+    goal = Goal(TASK, Loss(auxiliary=0.25), weights, whole)
     cross_entropy = losses.LOSSES["classes"]["cross_entropy"]
     for place, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         seen = targets[:, row::2, column::2]
@@ -61,7 +65,7 @@ def test_scores_of_padded_images_are_compared_where_the_image_is():
     """An image of 6x8 in a network that sees 8x8, at stride 2: the last row of scores lies outside."""
     _, targets = some()
     scores = torch.randn(3, 4, 4, 4)
-    goal = Goal(Loss(), torch.ones(4), lambda height, width: (8, 8))
+    goal = Goal(TASK, Loss(), torch.ones(4), lambda height, width: (8, 8))
     found = goal.loss((scores,), targets, 0, goal.weights((scores,), targets, 0))
     expected = losses.LOSSES["classes"]["cross_entropy"].mean(scores[:, :, :3], targets[:, ::2, ::2], torch.ones(4))
     torch.testing.assert_close(found, expected)
@@ -70,7 +74,7 @@ def test_scores_of_padded_images_are_compared_where_the_image_is():
 def test_one_score_for_a_padded_image_is_compared_with_a_pixel_of_the_image():
     _, targets = some()
     scores = torch.randn(3, 4, 1, 1)
-    goal = Goal(Loss(), torch.ones(4), lambda height, width: (64, 64))
+    goal = Goal(TASK, Loss(), torch.ones(4), lambda height, width: (64, 64))
     for place in (3, 1000, 4095):
         assert goal.weights((scores,), targets, place).shape == (1, 1)
         assert goal.loss((scores,), targets, place, torch.ones(1, 1)).isfinite()

@@ -23,7 +23,8 @@ from segtrial.losses.binary import (
     pair_weight,
 )
 from segtrial.losses.borders import border_weight, boundary
-from segtrial.losses.colors import l1, l2, smooth_l1, value_weight
+from segtrial.losses.colors import bin_cross_entropy, bin_weight, l1, l2, smooth_l1, value_weight
+from segtrial.losses.criterion import Criterion
 from segtrial.losses.lovasz_extension import binary_lovasz, lovasz
 from segtrial.losses.overlap import dice, jaccard, tversky
 from segtrial.losses.pixelwise import cross_entropy, focal, hard_pixel_weight, mean_cross_entropy, ohem, pixel_weight
@@ -52,12 +53,14 @@ LOSSES: Mapping[str, Mapping[str, Loss]] = {
         "l2": Loss(l2, value_weight),
         "smooth_l1": Loss(smooth_l1, value_weight),
     },
+    "bins": {"cross_entropy": Loss(bin_cross_entropy, bin_weight)},
 }
 """By what the target holds, then by name. Scores are `b k h w` throughout, and so are targets but the first:
 
     classes   b h w    uint8: one class per pixel, or IGNORE
     binary    b k h w  uint8: 0, 1 or IGNORE for each label; one label is the binary task
     colors    b c h w  float: numbers, NaN where nothing counts
+    bins      b 2 h w  float: a and b, NaN where nothing counts; scores are of the bins that colours fall into
 """
 
 
@@ -80,9 +83,12 @@ def terms(text: str, kind: str = "classes", label_smoothing: float = 0.0) -> tup
 
 __all__ = [
     "LOSSES",
+    "Criterion",
     "Loss",
     "Term",
     "bce_with_logits",
+    "bin_cross_entropy",
+    "bin_weight",
     "binary_dice",
     "binary_focal",
     "binary_jaccard",

@@ -1,7 +1,7 @@
 """(numbers, target numbers) -> a sum over values: how far colours are from the truth; NaN in the target is ignored.
 
 A value is one channel of one pixel. `weights`: one factor per channel; the mean has their sum below the line
-(`value_weight`). To predict colours as classes, quantise them and use cross_entropy on the bins.
+(`value_weight`). `bin_cross_entropy` takes a and b as one of the classes of `colors.ab_bins`.
 """
 
 import torch
@@ -9,7 +9,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from segtrial.colors import nearest_bin
 from segtrial.losses._units import exact
+
+NO_BIN = -1
+"""The bin of a pixel that does not count."""
 
 
 def l1(
@@ -46,6 +50,30 @@ def smooth_l1(
 def value_weight(target: Float[Tensor, "b c h w"], weights: Float[Tensor, " c"] | None = None) -> Float[Tensor, ""]:
     """What divides the sum: the number of values that count, or the sum of their channels' weights."""
     return _weighed((~target.isnan()).float(), weights)
+
+
+def bin_cross_entropy(
+    logits: Float[Tensor, "b k h w"], target: Float[Tensor, "b 2 h w"], *, weights: Float[Tensor, " k"] | None = None
+) -> Float[Tensor, ""]:
+    """The cross-entropy in nats of the bin that each pixel's a and b fall into; `bin_weight` divides it.
+
+    Scores are of the bins of `colors.ab_bins`. Zhang, Isola and Efros, ECCV 2016, section 2.2, equation 2; their
+    target is spread over the five nearest bins, this one is the nearest. `weights`: one factor per bin, which is
+    where their rebalancing of rare colours (equation 4) would go.
+    """
+    factors = None if weights is None else weights.to(exact(logits))
+    return F.cross_entropy(exact(logits), _bins(target), factors, ignore_index=NO_BIN, reduction="sum")
+
+
+def bin_weight(target: Float[Tensor, "b 2 h w"], weights: Float[Tensor, " k"] | None = None) -> Float[Tensor, ""]:
+    """What divides the sum: the number of pixels that count, or the sum of their bins' weights."""
+    bins = _bins(target)
+    counted = (bins != NO_BIN).float()
+    return counted.sum() if weights is None else (counted * weights[bins.clamp(min=0)]).sum()
+
+
+def _bins(target: Float[Tensor, "b 2 h w"]) -> Tensor:
+    return nearest_bin(target.nan_to_num()).masked_fill(target.isnan().any(1), NO_BIN)
 
 
 def _apart(logits: Float[Tensor, "b c h w"], target: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -20,7 +20,6 @@ from segtrial.errors import RecipeError, UnknownName
 from segtrial.models._costs import costs
 from segtrial.models._options import Option, Value, check, options_of
 from segtrial.models._whole import Whole
-from segtrial.shapes import MOST_CLASSES
 
 LARGEST_NUMBER = 4096
 """No width or depth is larger; beyond it, only memory is asked for."""
@@ -68,7 +67,7 @@ def build(name: str, num_classes: int, in_channels: int = 3, **options: object) 
     for key, value in options.items():
         if type(value) is int and not known[key].choices and not 1 <= value <= LARGEST_NUMBER:
             raise RecipeError(f"model {name}, option {key}", f"{value}", f"Choose 1 to {LARGEST_NUMBER}")
-    for word, value, most in (("classes", num_classes, MOST_CLASSES), ("channels", in_channels, 2**16)):
+    for word, value, most in (("outputs", num_classes, LARGEST_NUMBER), ("channels", in_channels, 2**16)):
         if not 1 <= value <= most:
             raise RecipeError(f"model {name}", f"{value} {word}", f"Choose 1 to {most}")
     return file.build(num_classes, in_channels, **options)

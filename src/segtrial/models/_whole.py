@@ -1,28 +1,34 @@
 """Images of any size, as they are on disk -> scores of the same size: the one wrapper of law 5.
 
-uint8 or float images  ->  pad  ->  normalise  ->  core  ->  interpolate  ->  crop  ->  float32 scores
+uint8 or float images  ->  pad  ->  see  ->  normalise  ->  core  ->  interpolate  ->  crop  ->  float32 scores
 """
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float32, Shaped, UInt8
 from torch import Tensor, nn
 
+from segtrial.colors import lightness, luma
 from segtrial.errors import ImageError
+
+Sees = Literal["image", "lightness", "luma"]
+"""What of an image a core is shown: its channels, or one channel of an RGB photo: L of CIE Lab, or the grey value."""
 
 
 class Whole(nn.Module):
     """A core (an architecture's network) with everything around it that training, export and serving must share.
 
-    `mean` and `std`, one value a channel, describe images in [0, 1]; they are part of the state dict.
+    `mean` and `std`, one value a channel, describe what the core sees, in [0, 1]; they are part of the state dict.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, core: nn.Module, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]):
+    def __init__(self, core: nn.Module, mean: Float[Tensor, " c"], std: Float[Tensor, " c"], sees: Sees = "image"):
         super().__init__()
-        self.core = core
+        self.core, self.sees = core, sees
         self.register_buffer("mean", mean.detach().clone().float())
         self.register_buffer("std", std.detach().clone().float())
 
@@ -45,7 +51,7 @@ class Whole(nn.Module):
         They cover the padded image, whole or at a stride (`compact` scores every second pixel): training compares
         them with targets at that stride, which costs a quarter of comparing interpolated ones.
         """
-        _check(images, self.mean.numel())  # before any annotation does, for a message with the fix
+        _check(images, self.channels)  # before any annotation does, for a message with the fix
         return tuple(each.float() for each in self.core(self._prepared(images)))
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
@@ -58,6 +64,11 @@ class Whole(nn.Module):
         return max(least, height + -height % self.multiple), max(least, width + -width % self.multiple)
 
     @property
+    def channels(self) -> int:
+        """Of the images that go in."""
+        return self.mean.numel() if self.sees == "image" else 3
+
+    @property
     def multiple(self) -> int:
         """Images are padded to multiples of this, in pixels."""
         return self.core.multiple  # pyright: ignore[reportReturnType]
@@ -66,8 +77,15 @@ class Whole(nn.Module):
         """Padded at the bottom and on the right, then normalised, channels last."""
         padded = pad(images, self.padded_size(*images.shape[-2:]))
         range_ = 255.0 if images.dtype == torch.uint8 else 1.0
-        values = padded.to(torch.float32, memory_format=torch.channels_last) / range_
+        values = seen(padded.to(torch.float32, memory_format=torch.channels_last) / range_, self.sees)
         return (values - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+
+
+def seen(images: Float32[Tensor, "b c h w"], sees: Sees) -> Float32[Tensor, "b C h w"]:
+    """What of images in [0, 1] a core is shown, in [0, 1]."""
+    if sees == "image":
+        return images
+    return lightness(images) / 100 if sees == "lightness" else luma(images)
 
 
 def pad(images: Shaped[Tensor, "b c h w"], wanted: tuple[int, int]) -> Shaped[Tensor, "b c H W"]:

@@ -1,6 +1,7 @@
 """Example files in, pictures of a page out: base64 inside the page, at most WIDEST pixels wide, with words for them."""
 
 import io
+import math
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,26 +37,51 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """One example: image, truth, answer, error, confidence; `wrong` is the share of its counted pixels."""
+    """One example: its panels, and in words how good the answer is."""
 
     key: str
     group: str
     rank: str
-    miou: float | None
-    wrong: float | None
+    words: str
     panels: tuple[Panel, ...]
 
 
-def rows(examples: tuple[Example, ...], classes: Classes) -> list[Row]:
+def rows(examples: tuple[Example, ...], classes: Classes, task: str = "segmentation") -> list[Row]:
     """Rows of the first MOST examples, the worst on top. Raises RunError naming a picture that cannot be shown."""
-    ordered = sorted(examples[:MOST], key=lambda example: 2.0 if example.miou is None else example.miou)
-    return [_row(example, classes) for example in ordered]
+    ordered = sorted(examples[:MOST], key=lambda example: math.inf if example.score is None else example.score)
+    if task == "classification":
+        return [_class_row(example) for example in ordered]
+    return [_color_row(one) if task.startswith("color") else _mask_row(one, classes) for one in ordered]
 
 
-def _row(example: Example, classes: Classes) -> Row:
-    photo = _open(example.image).convert("RGB")
-    truth, answer = _labels(example.truth, photo.size), _labels(example.answer, photo.size)
-    sure = np.asarray(_open(example.confidence).convert("L"), np.float32) / 255  # h w
+def _class_row(example: Example) -> Row:
+    said = example.said
+    words = (
+        f"is {said['truth_class'] or 'of no class'}, answered {said['class']} ({wording.percent(said['probability'])})"
+    )
+    photo = _open(example.pictures["image"]).convert("RGB")
+    return Row(example.key, example.group, example.rank, words, (_panel("image", f"Image {example.key}", photo),))
+
+
+def _color_row(example: Example) -> Row:
+    shown = {what: _open(path).convert("RGB") for what, path in example.pictures.items()}
+    levels = {what: np.asarray(photo, np.float32) for what, photo in shown.items()}  # h w 3
+    apart = np.abs(levels["answer"] - levels["truth"]).mean(axis=2) / 255
+    panels = (
+        _panel("seen", f"Photo {example.key} as the network sees it", shown["image"]),
+        _panel("truth", "The photo's own colours", shown["truth"]),
+        _panel("answer", "The answer", shown["answer"]),
+        _panel(
+            "difference", f"Difference of {apart.mean():.3f} on average", Image.fromarray(confidence_map(apart * 4))
+        ),
+    )
+    return Row(example.key, example.group, example.rank, f"PSNR {wording.score(example.score)} dB", panels)
+
+
+def _mask_row(example: Example, classes: Classes) -> Row:
+    photo = _open(example.pictures["image"]).convert("RGB")
+    truth, answer = (_labels(example.pictures[what], photo.size) for what in ("truth", "answer"))
+    sure = np.asarray(_open(example.pictures["confidence"]).convert("L"), np.float32) / 255  # h w
     wrong = (truth != answer) & (truth != IGNORE)
     counted = int((truth != IGNORE).sum())
     share = int(wrong.sum()) / counted if counted else None
@@ -66,7 +92,8 @@ def _row(example: Example, classes: Classes) -> Row:
         _panel("error", f"Wrong pixels in red: {wording.percent(share)}", _errors(photo, truth, answer)),
         _panel("confidence", f"Confidence {sure.mean():.2f} on average", Image.fromarray(confidence_map(sure))),
     )
-    return Row(example.key, example.group, example.rank, example.miou, share, panels)
+    words = f"mIoU {wording.score(example.score)} · {wording.percent(share)} of pixels wrong"
+    return Row(example.key, example.group, example.rank, words, panels)
 
 
 def _open(path: Path) -> Image.Image:

@@ -28,26 +28,25 @@ RATE_TEST = ("rates", "losses", "smoothed", "suggestion", "diverged", "tenth_of_
 
 @dataclass(frozen=True)
 class Example:
-    """One image of the evaluated part with its target and answer: label PNGs of class indices.
+    """One image of the evaluated part: its pictures by what they show, and what its task says of it in words.
 
-    `miou` is the image's own mIoU, None where no class of it counts; `rank` says why it is shown.
+    `score` is what images are ranked by, None where nothing counts; `rank` says why it is shown.
     """
 
     key: str
     group: str
     rank: str
-    miou: float | None
-    image: Path
-    truth: Path
-    answer: Path
-    confidence: Path
+    score: float | None
+    pictures: Mapping[str, Path]
+    said: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Run:
     """What one run folder says.
 
-    `confusion` is the sum over the images of the evaluated part: rows are the truth, columns the answer.
+    `confusion` is the sum over the images of the evaluated part, in pixels or, of a classifier, in images: rows are
+    the truth, columns the answer. Tasks whose answers exclude nothing have none.
     """
 
     folder: Path
@@ -68,6 +67,11 @@ class Run:
     def recipe(self) -> Json:
         """The fields of the recipe."""
         return self.plan["recipe"]
+
+    @property
+    def task(self) -> str:
+        """What the network answers; runs older than the other tasks say nothing of it."""
+        return str(self.plan.get("task", "segmentation"))
 
     @property
     def name(self) -> str:
@@ -126,7 +130,7 @@ def read(folder: Path) -> Run:
         val=_of_split(metrics, "val"),
         timing=_log(folder / "timing.jsonl", ("step",)),
         evaluation=evaluation,
-        confusion=_confusion(folder / "counts" / f"{split}.npz", len(classes)),
+        confusion=_confusion(folder / "counts" / f"{split}.npz", str(plan.get("task", "segmentation")), len(classes)),
         examples=_examples(folder / "examples" / split),
         rate_test=_optional_object(folder / "find_lr.json", RATE_TEST),
     )
@@ -168,14 +172,19 @@ def _of_split(metrics: tuple[Json, ...], split: str) -> tuple[Json, ...]:
     return tuple(line for line in metrics if line["split"] == split)
 
 
-def _confusion(path: Path, num_classes: int) -> Int64[np.ndarray, "k k"] | None:
-    if not path.is_file():
+def _confusion(path: Path, task: str, num_classes: int) -> Int64[np.ndarray, "k k"] | None:
+    if not path.is_file() or task not in ("segmentation", "binary", "classification"):
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # np.load leaves a bad file open
             counts = arrays["counts"]
     except (ValueError, KeyError, OSError, BadZipFile, EOFError) as error:
         raise RunError(path, f"not the counts of a run ({error})", CONTINUE) from error
+    if task == "classification" and counts.dtype == np.int64 and counts.shape[1:] == (2,):
+        table = np.zeros((num_classes, num_classes), np.int64)
+        known = counts[(counts < num_classes).all(axis=1)]  # an image without a class counts nowhere
+        np.add.at(table, (known[:, 0], known[:, 1]), 1)
+        return table
     if counts.dtype != np.int64 or counts.ndim != 3 or counts.shape[1:] != (num_classes, num_classes):
         found = f"counts are {counts.dtype} of shape {counts.shape} for {num_classes} classes"
         raise RunError(path, found, CONTINUE)
@@ -189,16 +198,17 @@ def _examples(folder: Path) -> tuple[Example, ...]:
 
 def _example(folder: Path, entry: Any) -> Example:
     place = folder / "index.json"
-    files = ("image", "truth", "answer", "confidence")
-    checked = _checked(entry, ("key", "group", "rank", "miou_image", *files), place)
-    for field in files:
-        name = str(checked[field])
-        if Path(name).name != name:  # an index may come from a stranger: it names files beside itself only
-            raise RunError(place, f"names {name!r}, which is outside its folder", CONTINUE)
-        if not (folder / name).is_file():
-            raise RunError(folder / name, "named by index.json but not there", CONTINUE)
-    image, truth, answer, confidence = (folder / str(checked[field]) for field in files)
-    score = None if checked["miou_image"] is None else float(checked["miou_image"])
-    return Example(
-        str(checked["key"]), str(checked["group"]), str(checked["rank"]), score, image, truth, answer, confidence
-    )
+    checked = _checked(entry, ("key", "group", "rank", "score", "pictures", "said"), place)
+    pictures = {str(what): _beside(folder, str(name)) for what, name in checked["pictures"].items()}
+    score = None if checked["score"] is None else float(checked["score"])
+    words = (str(checked[field]) for field in ("key", "group", "rank"))
+    return Example(*words, score, pictures, dict(checked["said"]))
+
+
+def _beside(folder: Path, name: str) -> Path:
+    """The file of that name. An index may come from a stranger: it names files beside itself only."""
+    if Path(name).name != name:
+        raise RunError(folder / "index.json", f"names {name!r}, which is outside its folder", CONTINUE)
+    if not (folder / name).is_file():
+        raise RunError(folder / name, "named by index.json but not there", CONTINUE)
+    return folder / name

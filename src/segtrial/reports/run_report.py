@@ -20,8 +20,25 @@ from segtrial.reports import figures, pictures, rates, records, wording
 from segtrial.reports.confusion import confusions, heat_map
 from segtrial.reports.records import Run
 
-HEADLINE = "miou_dataset"
-"""The score in the largest type."""
+CALLED = {"miou_dataset": "mIoU", "dice_dataset": "Dice", "psnr": "dB PSNR", "iou_foreground": "IoU of the foreground"}
+"""Scores by shorter names."""
+
+UNSCORED = ("step", "epoch", "split", "loss", "learning_rate", "pixel_accuracy")
+"""Fields of a line of the log that get no curve of their own as a score."""
+
+MASKS = (
+    "by mIoU of the single image. Error: wrong pixels in red, pixels that do not count hatched. Confidence: light "
+    "yellow is sure, dark violet is not."
+)
+RANKINGS = {
+    "classification": "wrong ones first.",
+    **dict.fromkeys(
+        ("colorization", "colorization_rgb", "colorization_bins"),
+        "by PSNR of the single photo. Difference: mean over red, green and blue, dark violet is none, light yellow "
+        "a quarter of the range or more.",
+    ),
+}
+"""How the examples of a task are ordered, and what their panels show; of all others, MASKS."""
 
 
 def write(run: Path) -> Path:
@@ -57,7 +74,11 @@ def render(run: Run) -> str:
             classes=_classes(run),
             matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
             mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),
-            rows=pictures.rows(run.examples, run.classes),
+            rows=pictures.rows(run.examples, run.classes, run.task),
+            masks=run.task not in RANKINGS,
+            ranking=RANKINGS.get(run.task, MASKS),
+            unit="images" if run.task == "classification" else "pixels",
+            baselines=(run.evaluation or {}).get("baselines", {}),
             settings=_settings(run),
             commands=_commands(run),
         )
@@ -101,12 +122,23 @@ def _headline(run: Run) -> dict[str, Any] | None:
     """The main score and what is known about its spread, or None before the evaluation."""
     if run.evaluation is None:
         return None
+    name = _main_score(run)
     return {
-        "value": run.evaluation["scores"][HEADLINE],
-        "interval": run.evaluation["intervals"][HEADLINE],
+        "name": _called(name),
+        "value": run.evaluation["scores"][name],
+        "interval": run.evaluation["intervals"][name],
         "reason": run.evaluation.get("reason", "the score is undefined"),
         "images": run.evaluation["n_images"],
     }
+
+
+def _main_score(run: Run) -> str:
+    """The score in the largest type; that of runs older than the other tasks."""
+    return str((run.evaluation or {}).get("headline", "miou_dataset"))
+
+
+def _called(score: str) -> str:
+    return CALLED.get(score, score.replace("_", " "))
 
 
 def _scores(run: Run) -> list[dict[str, Any]]:
@@ -150,11 +182,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 def _curves(run: Run) -> list[dict[str, str]]:
     """The figures for which there are numbers: title, SVG."""
-    wanted = (
-        ("loss", "Loss", "Lower is better.", ("train", "val")),
-        ("miou_dataset", "mIoU", "Of the last training batch, and of the whole val part.", ("train", "val")),
+    both = ("train", "val")
+    logged = [name for name in (run.train[-1] if run.train else {}) if name not in UNSCORED]
+    wanted = [
+        ("loss", "Loss", "Lower is better.", both),
+        *((name, _called(name), "Of the last training batch, and of the whole val part.", both) for name in logged),
         ("learning_rate", "Learning rate", "The largest of all groups of weights.", ("train",)),
-    )
+    ]
     drawn = [figure for one in wanted if (figure := _figure(run, *one))]
     return [*drawn, *([_rates(run.rate_test)] if run.rate_test else [])]
 
@@ -195,6 +229,8 @@ def _classes(run: Run) -> list[dict[str, Any]]:
     """One row per class in class order: colour, training share and weight; scores once there are any."""
     trained = run.plan["class_pixels"]
     scored = run.evaluation["per_class"] if run.evaluation else [{}] * len(run.classes)
+    if not scored:
+        return []  # colours have no classes
     total = sum(row.get("support", 0) for row in scored)
     return [
         {

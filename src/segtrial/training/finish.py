@@ -8,18 +8,14 @@ from torch import Tensor
 
 from segtrial import modelfile
 from segtrial.data.cache import Store
-from segtrial.data.sample import Dataset
-from segtrial.drawing import image_png, label_png
 from segtrial.evaluation import Counts, result_json, save_counts
 from segtrial.files import failpoint, write_atomic, write_json
 from segtrial.models._whole import Whole
 from segtrial.prediction import answer
-from segtrial.scores import image_miou, summary
 from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.loop import counted
-from segtrial.training.plan import Plan
+from segtrial.training.loop import counted, summary_of
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
 
@@ -29,7 +25,6 @@ EXAMPLES = 4
 
 def finish(
     learner: Learner,
-    dataset: Dataset,
     val: Store,
     folder: RunFolder | None,
     progress: Progress,
@@ -40,21 +35,21 @@ def finish(
     """Score the kept weights on val and write everything. Killed here, a run does this again from its last state."""
     network = learner.kept()
     result = counted(learner, val, watch, stop, "evaluating")
-    scores = summary(result.counts)
-    if learner.recipe.keep == "best" and not progress.improved(scores["miou_dataset"]) and best:
+    headline = learner.task.summary(result.counts)[learner.task.headline]
+    if learner.recipe.keep == "best" and not progress.improved(headline) and best:
         network.load_state_dict(best)
         result = counted(learner, val, watch, stop, "evaluating")
     if folder is None:
         return
-    scores = {"loss": result.mean_loss(), **summary(result.counts)}  # of the weights that are kept
+    scores = summary_of(learner, result)  # of the weights that are kept
     epoch = round(learner.plan.epoch(learner.steps_done), 4)
     folder.log({"step": learner.steps_done, "epoch": epoch, "split": "val", **scores})
     modelfile.save(folder.model, network, _header(learner, val))
     failpoint("finish.after_model")
     save_counts(folder.path / "counts" / "val.npz", result)
-    _write_examples(folder, network, learner.plan, val, result, learner.device)
+    _write_examples(folder, network, learner, val, result)
     failpoint("finish.before_evaluation")
-    write_json(folder.path / LAST_WRITTEN, {**result_json(result, dataset.classes), "split": "val"})
+    write_json(folder.path / LAST_WRITTEN, {**result_json(result, learner.task), "split": "val"})
 
 
 def _header(learner: Learner, val: Store) -> modelfile.Header:
@@ -63,6 +58,8 @@ def _header(learner: Learner, val: Store) -> modelfile.Header:
     return modelfile.Header(
         schema=1,
         architecture=plan.model["name"],
+        task=plan.task,
+        mean_color=plan.mean_color,
         options=plan.model["options"],
         classes=plan.class_table(),
         in_channels=plan.in_channels,
@@ -79,28 +76,21 @@ def _header(learner: Learner, val: Store) -> modelfile.Header:
     )
 
 
-def _write_examples(
-    folder: RunFolder, network: Whole, plan: Plan, val: Store, result: Counts, device: torch.device
-) -> None:
-    """Image, truth, answer and confidence of the worst, middle and best val images, as PNG files."""
-    place = folder.path / "examples" / "val"
-    scores = image_miou(result.counts)
+def _write_examples(folder: RunFolder, network: Whole, learner: Learner, val: Store, result: Counts) -> None:
+    """What the task shows of the worst, middle and best val images, as PNG files, and what it says of them."""
+    place, task = folder.path / "examples" / "val", learner.task
+    scores = task.of_image(result.counts)
     rows, position = [], {key: index for index, key in enumerate(val.keys)}
-    network = network.to(device).eval()
+    network = network.to(learner.device).eval()
     for number, (rank, row) in enumerate(_chosen(scores)):
         sample = val[position[str(result.keys[row])]]
-        given = answer(network, sample.image, precision=getattr(torch, plan.precision))
-        classes = plan.class_table()
-        drawn = {
-            "image": image_png(sample.image),
-            "truth": label_png(sample.target, classes),
-            "answer": label_png(given.labels, classes),
-            "confidence": image_png(np.round(given.confidence * 255).astype(np.uint8)[None]),
-        }
+        given = answer(network, task, sample.image, precision=getattr(torch, learner.plan.precision))
+        drawn = task.example(sample.image, sample.target, given)
         names = {what: f"{number}.{what}.png" for what in drawn}
         for what, data in drawn.items():
             write_atomic(place / names[what], data)
-        rows.append({"key": sample.key, "group": sample.group, "miou_image": float(scores[row]), "rank": rank, **names})
+        said = {"key": sample.key, "group": sample.group, "score": float(scores[row]), "rank": rank}
+        rows.append({**said, "said": task.said(sample.target, given), "pictures": names})
     write_json(place / "index.json", {"schema": 1, "images": rows})
 
 

@@ -9,15 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segtrial import models, optimizers, ranks
-from segtrial.counts import confusion
 from segtrial.data.batches import Batch
 from segtrial.errors import DeviceError
-from segtrial.evaluation import answers
 from segtrial.models._init import initialise
 from segtrial.models._whole import Whole
 from segtrial.randomness import key_of, seed_network
@@ -37,6 +35,7 @@ class Learner:
 
     def __init__(self, recipe: Recipe, plan: Plan, device: torch.device, network: Whole | None = None):
         self.recipe, self.plan, self.device = recipe, plan, device
+        self.task = plan.make_task()
         network = new_network(recipe, plan) if network is None else network
         self.network = network.to(device).to(memory_format=torch.channels_last)
         if recipe.sync_batchnorm and device.type == "cuda" and ranks.world() > 1:
@@ -58,7 +57,7 @@ class Learner:
         )
         self._frozen.hold()
         class_weights = torch.tensor(plan.class_weights, device=device)
-        self.goal = Goal(recipe.loss, class_weights, self.network.padded_size)
+        self.goal = Goal(self.task, recipe.loss, class_weights, self.network.padded_size)
         self.steps_done, self._fallen = 0, 1.0
         self._forward = self._over_ranks()
 
@@ -67,8 +66,8 @@ class Learner:
         self._set_modes()
         seed_network(self.recipe.seed, self.steps_done, ranks.rank())
         self._set_learning_rate()
-        images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        targets = batch.targets.to(self.device, non_blocking=True)
+        images, planes = self._on_device(batch)
+        targets = self.task.target(images, planes)
         loss = None
         try:
             loss = self._gradients(images, targets)
@@ -85,13 +84,13 @@ class Learner:
         self._follow()
         return loss
 
-    def scores(self, batch: Batch) -> Tensor:
-        """Confusion counts `b k k` of this rank's part of a batch, by the weights as they are."""
+    def rows(self, batch: Batch) -> Tensor:
+        """The task's rows for this rank's part of a batch, by the weights as they are."""
         self.network.eval()
-        images = batch.images.to(self.device, memory_format=torch.channels_last)
+        images, planes = self._on_device(batch)
         with torch.inference_mode(), self.autocast():
-            logits = self.network(images)
-        return confusion(answers(logits), batch.targets.to(self.device), len(self.plan.class_weights))
+            scores = self.network(images)
+        return self.task.rows(scores, images, planes)
 
     def kept(self) -> Whole:
         """The network that an evaluation scores: the running mean, or the weights as they are."""
@@ -113,6 +112,10 @@ class Learner:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        images = batch.images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        return images, batch.targets.to(self.device, non_blocking=True)
+
     def _set_modes(self) -> None:
         """What learns in train mode, what is frozen in eval mode; what is thawed at this step learns from it on."""
         self.network.train()
@@ -126,7 +129,7 @@ class Learner:
         outputs = _AllOutputs(self.network)
         return DistributedDataParallel(outputs) if ranks.world() > 1 else outputs
 
-    def _gradients(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    def _gradients(self, images: Tensor, targets: Shaped[Tensor, "b *c h w"]) -> Float[Tensor, ""]:
         total, weights = torch.zeros((), device=self.device), None
         for piece, context in self._pieces(len(images)):
             with context:
@@ -150,7 +153,7 @@ class Learner:
         """Which pixel of a cell the scores of this step are compared with."""
         return key_of(self.recipe.seed, "grid", self.steps_done)
 
-    def _too_small(self, images: Tensor, targets: UInt8[Tensor, "b h w"]) -> DeviceError:
+    def _too_small(self, images: Tensor, targets: Shaped[Tensor, "b *c h w"]) -> DeviceError:
         """What to say when a batch did not fit the memory; tries how many images do."""
         pieces = [images[piece] for piece, _ in self._pieces(len(images))]
 
@@ -193,10 +196,11 @@ class Learner:
 def new_network(recipe: Recipe, plan: Plan) -> Whole:
     """The recipe's network with its first weights, a function of (seed, parameter names) alone."""
     name, options = models.parse(recipe.model)
-    core = models.build(name, len(plan.class_weights), plan.in_channels, **options)
+    task = plan.make_task()
+    core = models.build(name, task.outputs, plan.in_channels, **options)
     initialise(core, recipe.seed, recipe.init)
     regularise.apply(recipe, core)
-    return Whole(core, torch.tensor(plan.mean), torch.tensor(plan.std))
+    return Whole(core, torch.tensor(plan.mean), torch.tensor(plan.std), task.sees)
 
 
 def _floating(network: nn.Module, without: frozenset[str]) -> list[Tensor]:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from segtrial import ranks
+from segtrial.data.batches import Batch
 from segtrial.data.cache import Store
 from segtrial.errors import Interrupted, RunError
 from segtrial.evaluation import Counts, evaluate
-from segtrial.scores import summary
+from segtrial.scores import number_or_none
 from segtrial.signals import StopRequest
 from segtrial.training import state
 from segtrial.training.first_weights import take_over
@@ -56,9 +57,10 @@ def run_steps(
                 journal.save(progress, best)
                 raise
             journal.val_line(scores)
-            if recipe.keep == "best" and progress.improved(scores["miou_dataset"]):
+            headline = scores[learner.task.headline]
+            if recipe.keep == "best" and progress.improved(headline):
                 best = state.copy_of(learner.kept())
-            progress = progress.after_evaluation(learner.steps_done, scores["miou_dataset"], recipe.patience)
+            progress = progress.after_evaluation(learner.steps_done, headline, recipe.patience)
             progress = replace(progress, log_bytes=journal.log_bytes())
             learner.hear(progress.scores)
         if progress.stopped:
@@ -70,10 +72,9 @@ def run_steps(
         progress = replace(progress, loss_sum=progress.loss_sum + loss, loss_steps=progress.loss_steps + 1)
         journal.step(loss)
 
-        # A line of the log: the mean loss since the last one, and the score of the batch just learnt from.
+        # A line of the log: the mean loss since the last one, and the scores of the batch just learnt from.
         if done % recipe.progress_steps == 0 or done == plan.steps:
-            counts = ranks.sum_over_ranks(learner.scores(batch).sum(0))
-            journal.train_line(progress, summary(counts[None].cpu().numpy()))
+            journal.train_line(progress, batch_scores(learner, batch))
             progress = replace(progress, loss_sum=0.0, loss_steps=0, log_bytes=journal.log_bytes())
 
         # The state is saved now and then, at the end, and when somebody asks to stop.
@@ -87,24 +88,45 @@ def run_steps(
 
 def validate(learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> dict[str, float | None]:
     """Every score, and the loss, of the kept weights on the val part; the same on all ranks."""
-    result = counted(learner, val, watch, stop, "validating")
-    return {"loss": result.mean_loss(), **summary(result.counts)}
+    return summary_of(learner, counted(learner, val, watch, stop, "validating"))
+
+
+def summary_of(learner: Learner, result: Counts) -> dict[str, float | None]:
+    """The recipe's own loss and every score."""
+    assert result.loss_sums is not None
+    return {"loss": learner.goal.criterion.value(result.loss_sums), **learner.task.summary(result.counts)}
+
+
+def batch_scores(learner: Learner, batch: Batch) -> dict[str, float | None]:
+    """The scores that the task logs, of the whole batch of all ranks, by the weights as they are."""
+    rows = learner.rows(batch).numpy()
+    found = {}
+    for name in learner.task.logged:
+        score = learner.task.table[name]
+        sums = ranks.sum_over_ranks(torch.from_numpy(score.parts(rows).sum(0)).to(_summing_device(learner.device)))
+        found[name] = number_or_none(score.value(sums.cpu().numpy()))
+    return found
+
+
+def _summing_device(device: torch.device) -> torch.device:
+    return device if device.type == "cuda" else torch.device("cpu")  # nccl sums on GPUs only
 
 
 def counted(learner: Learner, val: Store, watch: Watch, stop: StopRequest, what: str) -> Counts:
-    """The counts of the kept weights on the val part; RunError if their loss is no number."""
+    """The rows of the kept weights on the val part; RunError if their loss is no number."""
     network = learner.kept()
     ranks.share_buffers(network)
     result = evaluate(
         network,
         val,
-        learner.plan.class_table(),
+        learner.task,
         device=learner.device,
+        criterion=learner.goal.criterion,
         precision=getattr(torch, learner.plan.precision),
         progress=lambda done, total: watch.bar(done, total, what),
         check=stop.raise_if_asked if ranks.world() == 1 else None,
     )
-    require_finite(result.mean_loss(), learner)
+    require_finite(summary_of(learner, result)["loss"], learner)
     return result
 
 
@@ -163,15 +185,14 @@ class _Journal:
             "images_per_second": images,
             "seconds_left": left,
         }
-        self.watch.step(record | {"miou_dataset": self.score})
+        self.watch.step(record | {"headline": self.learner.task.headline, "score": self.score})
 
     def train_line(self, progress: Progress, scores: Mapping[str, float | None]) -> None:
         """Log the training loss, the learning rate and the last batch's scores."""
         record = self._record("train") | {
             "loss": progress.loss_sum / progress.loss_steps,
             "learning_rate": self.learner.learning_rate(),
-            "miou_dataset": scores["miou_dataset"],
-            "pixel_accuracy": scores["pixel_accuracy"],
+            **scores,
         }
         if self.folder:
             self.folder.log(record)
@@ -181,7 +202,7 @@ class _Journal:
 
     def val_line(self, scores: Mapping[str, Any]) -> None:
         """Log the loss and every score on the val part."""
-        self.score = scores["miou_dataset"]
+        self.score = scores[self.learner.task.headline]
         if self.folder:
             self.folder.log(self._record("val") | dict(scores))
 

@@ -10,6 +10,7 @@ from segtrial.data.cache import Store, open_store
 from segtrial.data.sample import Dataset
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest
+from segtrial.tasks import TASKS
 from segtrial.training import fine_tuning, regularise
 from segtrial.training.plan import Plan
 from segtrial.training.planning import check_parts, make_plan
@@ -44,7 +45,7 @@ def open_parts(dataset: Dataset, parts: Iterable[str], watch: Watch, stop: StopR
 def open_data(recipe: Recipe) -> Dataset:
     """The recipe's data set. Raises DataError for bad data, and SplitError for an empty part."""
     options = SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0)
-    dataset = open_dataset(recipe.data, options)
+    dataset = open_dataset(recipe.data, options, TASKS[recipe.task].content)
     check_parts(dataset)
     return dataset
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from segtrial import tasks
 from segtrial.classes import Classes
 from segtrial.data.batches import Phase
 
@@ -43,8 +44,12 @@ class Plan(BaseModel):
     threads: int
     world: int
     model: dict[str, Any]
+    task: str = "segmentation"
+    mean_color: tuple[float, float] | None = None
+    """Mean a and b of the training photos, for tasks that answer with colours."""
     classes: dict[str, list]
     in_channels: int
+    """Of what the network is shown, as `mean` and `std`; a colorizer is shown one channel of its photos."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
     class_pixels: tuple[int, ...]
@@ -56,6 +61,10 @@ class Plan(BaseModel):
     def class_table(self) -> Classes:
         """The classes of the data set."""
         return Classes.from_json(self.classes)
+
+    def make_task(self) -> tasks.Task:
+        """The task, over the classes of the data set."""
+        return tasks.make(self.task, self.class_table(), self.mean_color)
 
     def batch_phases(self) -> tuple[Phase, ...]:
         """The phases in the form that `Batches` takes."""

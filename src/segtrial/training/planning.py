@@ -2,21 +2,23 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from segtrial import hardware, models, ranks
+from segtrial import hardware, models, ranks, tasks
 from segtrial.class_weights import class_weights
+from segtrial.colors import ab_sums
 from segtrial.data import own_augment
 from segtrial.data.augment import Augmentation
 from segtrial.data.batches import Batches
 from segtrial.data.cache import Store
-from segtrial.data.sample import Dataset
+from segtrial.data.sample import Dataset, Sample
 from segtrial.errors import RecipeError, SplitError
 from segtrial.files import sha256
+from segtrial.models._whole import Sees, seen
 from segtrial.randomness import generator
 from segtrial.recipe import Recipe
 from segtrial.shapes import IGNORE
@@ -47,12 +49,13 @@ def make_plan(
     stop: StopRequest,
 ) -> Plan:
     """The plan of a new run. A budget in minutes is turned into steps here, once, by timing a few of them."""
-    train = stores["train"]
-    seen = image_statistics(train, len(dataset.classes))
-    model = model_summary(recipe.model, len(dataset.classes), train.channels)
-    encoder = encoder_weights(recipe, train.channels)
-    start = fitting_start(recipe, len(dataset.classes), train.channels) if recipe.start else None
-    outside = start.header if start and start.header.in_channels == train.channels else encoder
+    train, task = stores["train"], tasks.make(recipe.task, dataset.classes)
+    measured = image_statistics(train, len(dataset.classes), task.sees)
+    channels = len(measured.mean)
+    model = model_summary(recipe.model, task.outputs, channels)
+    encoder = encoder_weights(recipe, channels)
+    start = fitting_start(recipe, task.outputs, channels) if recipe.start else None
+    outside = start.header if start and start.header.in_channels == channels else encoder
     hardware.require_memory(STATE_BYTES * model["parameters"], device, recipe.model)
     plan = Plan(
         schema=1,
@@ -70,12 +73,14 @@ def make_plan(
         threads=torch.get_num_threads(),
         world=ranks.world(),
         model=model,
+        task=task.name,
+        mean_color=mean_color(train) if task.sees != "image" else None,
         classes=dataset.classes.to_json(),
-        in_channels=train.channels,
-        mean=outside.mean if outside else seen.mean,  # weights from outside expect the images they were made with
-        std=outside.std if outside else seen.std,
-        class_pixels=seen.pixels,
-        class_weights=tuple(class_weights(recipe.loss.class_weights, seen.pixels, seen.around).tolist()),
+        in_channels=channels,
+        mean=outside.mean if outside else measured.mean,  # weights from outside expect the images they were made with
+        std=outside.std if outside else measured.std,
+        class_pixels=measured.pixels,
+        class_weights=tuple(class_weights(recipe.loss.class_weights, measured.pixels, measured.around).tolist()),
         layout=dataset.layout,
         parts={name: len(items) for name, items in dataset.parts.items()},
         notes=(origin(recipe), *([encoder.note] if encoder else []), *dataset.notes),
@@ -149,16 +154,12 @@ class ImageStatistics(NamedTuple):
     """Counted pixels, of any class, of the images that show each class."""
 
 
-def image_statistics(store: Store, num_classes: int) -> ImageStatistics:
-    """Mean and standard deviation of each channel, and how many pixels each class has."""
-    chosen = range(len(store))
-    if len(store) > SAMPLES_MEASURED:
-        chosen = sorted(generator(0, "statistics").choice(len(store), SAMPLES_MEASURED, replace=False).tolist())
-    total = squares = np.zeros(store.channels)
+def image_statistics(store: Store, num_classes: int, sees: Sees = "image") -> ImageStatistics:
+    """Mean and standard deviation of each channel that a network sees, and how many pixels each class has."""
+    total = squares = np.zeros(store.channels if sees == "image" else 1)
     pixels, around, values = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64), 0
-    for index in chosen:
-        sample = store[index]
-        unit = sample.image.astype(np.float64) / (255 if sample.image.dtype == np.uint8 else 1)
+    for sample in _measured(store):
+        unit = seen(_unit(sample.image), sees)[0].double().numpy()
         total = total + unit.sum((1, 2))
         squares = squares + (unit**2).sum((1, 2))
         values += unit[0].size
@@ -168,6 +169,27 @@ def image_statistics(store: Store, num_classes: int) -> ImageStatistics:
     mean = total / values
     std = np.sqrt(np.maximum(squares / values - mean**2, 1e-4))  # a constant channel is left at scale 1/100
     return ImageStatistics(_rounded(mean), _rounded(std), tuple(pixels.tolist()), tuple(around.tolist()))
+
+
+def mean_color(store: Store) -> tuple[float, float]:
+    """Mean a and b of the photos."""
+    sums = sum(ab_sums(_unit(sample.image))[0] for sample in _measured(store))
+    assert isinstance(sums, torch.Tensor)
+    a, b = (sums[:2] / sums[2]).tolist()
+    return round(a, 4), round(b, 4)
+
+
+def _measured(store: Store) -> Iterator[Sample]:
+    """The images that stand for all."""
+    chosen = range(len(store))
+    if len(store) > SAMPLES_MEASURED:
+        chosen = sorted(generator(0, "statistics").choice(len(store), SAMPLES_MEASURED, replace=False).tolist())
+    return (store[index] for index in chosen)
+
+
+def _unit(image: np.ndarray) -> torch.Tensor:
+    """`1 c h w` in [0, 1]."""
+    return torch.tensor(image)[None].float() / (255 if image.dtype == np.uint8 else 1)
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
@@ -242,10 +264,10 @@ def median_seconds(step: Callable[[], Any], device: torch.device, warm: int = 2,
     return statistics.median(seconds)
 
 
-def model_summary(spec: str, classes: int, channels: int) -> dict[str, Any]:
+def model_summary(spec: str, outputs: int, channels: int) -> dict[str, Any]:
     """Name, full options and parameter count of a `--model` word."""
     name, options = models.parse(spec)
-    core = empty_core(spec, classes, channels)
+    core = empty_core(spec, outputs, channels)
     full = {key: option.default for key, option in models.options(name).items()} | options
     return {
         "name": name,

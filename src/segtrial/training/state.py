@@ -33,13 +33,13 @@ class Progress:
     evaluated: int = 0
     """Step of the last evaluation."""
     best_score: float | None = None
-    """Best val miou_dataset so far."""
+    """Best val score so far, of the task's headline."""
     unimproved: int = 0
     """Evaluations since then."""
     stopped: bool = False
     """Early stopping has ended the training."""
     scores: tuple[float | None, ...] = ()
-    """val miou_dataset of every evaluation so far."""
+    """That score of every evaluation so far."""
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Progress":

@@ -14,7 +14,7 @@ class Watch(Protocol):
         """`done` of `total` pieces of `what` are finished."""
 
     def step(self, record: dict[str, Any]) -> None:
-        """One training step: step, steps, loss, images_per_second, seconds_left, and miou_dataset once known."""
+        """One training step: step, steps, loss, images_per_second, seconds_left; headline names the score."""
 
 
 class Silent:
