@@ -162,3 +162,33 @@ def test_a_network_larger_than_the_memory_is_refused(monkeypatch):
         DeviceError, match=r"unet needs 9\.0 GiB for its weights, and there are 8\.0\. Choose a smaller"
     ):
         hardware.require_memory(9 * 2**30, torch.device("cpu"), "unet")
+
+
+@pytest.mark.parametrize(
+    ("available", "limit", "used", "expected"),
+    [
+        (2048, None, None, 2048 * 1024),
+        (2048, "max", "5", 2048 * 1024),
+        (2048, "1000000", "400000", 600_000),
+        (2048, "1000", "400000", 0),
+        (4, "1000000", "400000", 4096),
+    ],
+)
+def test_spare_memory_is_what_linux_says_within_the_containers_limit(
+    tmp_path, monkeypatch, available, limit, used, expected
+):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(f"MemTotal:  9999 kB\nMemAvailable:   {available} kB\nCached: 7 kB\n")
+    for name, text in (("memory.max", limit), ("memory.current", used)):
+        if text:
+            (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(hardware, "_MEMINFO", meminfo)
+    monkeypatch.setattr(hardware, "_MEMORY_OF_CONTAINER", (tmp_path / "memory.max", tmp_path / "memory.current"))
+    assert hardware.free_bytes() == expected
+
+
+def test_where_nobody_tells_half_of_the_memory_is_taken_to_be_spare(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "_MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(hardware, "_MEMORY_OF_CONTAINER", (tmp_path / "none", tmp_path / "none"))
+    monkeypatch.setattr(hardware, "_memory_gib", lambda: 8.0)
+    assert hardware.free_bytes() == 4 * 2**30

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from segtrial import optimizers
+from segtrial import models, optimizers
 from segtrial.errors import UnknownName
 from segtrial.optimizers import (
     DEFAULTS,
@@ -74,6 +74,58 @@ def test_norms_and_biases_are_never_decayed_and_everything_is_in_one_group(name,
     assert set().union(*(names_of(network, group["params"]) for group in undecayed)) == flat
     members = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(members) == sorted(id(parameter) for parameter in network.parameters())
+
+
+@EVERY_OPTIMIZER
+def test_a_step_without_a_gradient_shrinks_weights_and_leaves_norms_and_biases_bit_for_bit(name, network):
+    optimizer = build(name, network, lr=0.1, weight_decay=0.5)
+    before = {key: parameter.detach().clone() for key, parameter in network.named_parameters()}
+    for _ in range(2):
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    for key, parameter in network.named_parameters():
+        if parameter.ndim == 1:
+            assert torch.equal(parameter, before[key]), key
+        else:
+            assert parameter.norm() < before[key].norm(), key
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_in_every_network_what_is_decayed_is_the_weights_of_layers(model):
+    """By the kind of the layer, where the optimizers go by the number of dimensions."""
+    with torch.device("meta"):
+        core = models.build(model, 3)
+    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+    layers = [(place, module) for place, module in core.named_modules() if not isinstance(module, norms)]
+    weights = {id(p) for _, layer in layers for key, p in layer.named_parameters(recurse=False) if key == "weight"}
+    rest = {id(p) for p in core.parameters()} - weights
+    groups = build("adamw", core, weight_decay=0.5).param_groups
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert weights <= decayed
+    names = {id(p): key for key, p in core.named_parameters()}
+    others = {names[key] for key in decayed & rest}
+    assert all("pos_embed" in key or "token" in key for key in others), others  # a transformer's codes are no biases
+
+
+PEERS = {
+    "sgd": lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.8, nesterov=True),
+    "adam": lambda groups: torch.optim.Adam(groups, lr=0.05, betas=(0.8, 0.999)),
+    "adamw": lambda groups: torch.optim.AdamW(groups, lr=0.05, betas=(0.8, 0.999)),
+    "rmsprop": lambda groups: torch.optim.RMSprop(groups, lr=0.05, momentum=0.8),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_torchs_own_optimizers_get_what_was_asked_for(name, network):
+    twin = copy.deepcopy(network)
+    matrices = [p for p in twin.parameters() if p.ndim > 1]
+    vectors = [p for p in twin.parameters() if p.ndim == 1]
+    peer = PEERS[name]([{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0.0}])
+    train(network, build(name, network, lr=0.05, weight_decay=0.3, momentum=0.8), 3)
+    train(twin, peer, 3)
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @EVERY_OPTIMIZER

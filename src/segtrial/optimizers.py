@@ -1,7 +1,8 @@
 """A network and a name -> an optimizer.
 
-Parameters of one dimension (biases; scales and shifts of norms) are never decayed. Each group remembers its first
-rate as `initial_lr`, so that a loop sets `lr = initial_lr * learning_rate_factor(...)` before every step.
+Parameters of one dimension (biases; scales and shifts of norms) are never decayed, whatever the optimizer. Each
+group remembers its first rate as `initial_lr`, so that a loop sets `lr = initial_lr * learning_rate_factor(...)` before
+every step.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,7 +104,9 @@ class Muon(torch.optim.Optimizer):
 
     Jordan et al. Muon: an optimizer for hidden layers in neural networks. 2024. https://kellerjordan.github.io/posts/muon/
     Decay as in Liu et al. Muon is scalable for LLM training. 2025. https://arxiv.org/abs/2502.16982
-    Differs from torch.optim.Muon: takes convolutions, and multiplies equal shapes together.
+    Differs from torch.optim.Muon, which torch has from 2.9 on: that one takes matrices alone, no convolutions, and one
+    by one; ours multiplies equal shapes together. timm has one for convolutions, behind an import of seconds. All other
+    optimizers here are torch's own.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], lr: float, momentum: float, precision: torch.dtype):
