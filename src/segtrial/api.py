@@ -106,6 +106,7 @@ def find_lr(
     start: Source | None = None,
     recipe: Source | Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
+    task: str | None = None,
     augment: Callable[..., Any] | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def find_lr(
     What is given is as in `train`. Writes find_lr.json, which is what is returned, and find_lr.svg into the folder
     `out`, in which a run may then begin; its report shows the curve. Raises as `train` does.
     """
-    words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed}
+    words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed, "task": task}
     wanted = _with_function(make_recipe(words, {}, recipe, settings), augment)
     _check_choices(wanted)
     found = rate_test.find_rate(wanted, Path(out), watch or Silent())
@@ -158,7 +159,7 @@ def check(recipe: Recipe) -> None:
     _check_choices(recipe)
     with suppress(DeviceError):
         pick_device(recipe.device)
-    if not Path(recipe.data).exists():
+    if recipe.data != Recipe().data and not Path(recipe.data).exists():  # a preset does not know its data
         open_dataset(recipe.data, content=TASKS[recipe.task].content)
     if recipe.start:
         first_weights.started_from(recipe)

@@ -101,7 +101,7 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 def _by_counting(recipe: Recipe, plan: Plan, phase: PlannedPhase, most: int) -> int:
     """By what a training step of one image keeps in float32, half of it in bfloat16."""
-    costs = models.describe(recipe.model, phase.size, len(plan.class_weights), plan.in_channels)["costs"]
+    costs = models.describe(recipe.model, phase.size, plan.make_task().outputs, plan.in_channels)["costs"]
     assert isinstance(costs, dict)
     image = costs["bytes_per_image"] * (0.5 if plan.precision == "bfloat16" else 1)
     room = (1 - LEFT_FREE) * hardware.free_bytes() - costs["bytes_of_weights"]
