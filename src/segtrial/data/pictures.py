@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def opened_file(place: str | Path, file: io.BufferedIOBase) -> Iterator[Image.Image]:
+def opened_file(place: str | Path, file: io.BufferedReader | io.BytesIO) -> Iterator[Image.Image]:
     """As `opened`, for a file that is open already; errors call it `place`."""
     try:
         with Image.open(file, formats=FORMATS) as picture:
@@ -131,7 +131,7 @@ def has_alpha(picture: Image.Image) -> bool:
 
 def lowest_alpha(picture: Image.Image) -> int:
     """The alpha of the most transparent pixel, 0 to 255, of a picture that has alpha."""
-    return int(picture.convert("RGBA" if picture.mode == "P" else picture.mode).getchannel("A").getextrema()[0])
+    return int(np.asarray(picture.convert("RGBA" if picture.mode == "P" else picture.mode).getchannel("A")).min())
 
 
 def opaque(path: str | Path, picture: Image.Image) -> Image.Image:
@@ -195,7 +195,7 @@ def _unopened(path: Path, error: OSError) -> str:
     return f"cannot be opened ({error.strerror})"
 
 
-def _content(file: io.BufferedIOBase) -> str:
+def _content(file: io.BufferedReader | io.BytesIO) -> str:
     file.seek(0)
     start = file.read(32)
     if not start:
