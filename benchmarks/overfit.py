@@ -30,6 +30,7 @@ from torch import Tensor
 
 from segtrial import hardware
 from segtrial.class_weights import class_weights
+from segtrial.classes import Classes
 from segtrial.counts import confusion
 from segtrial.data import open_dataset
 from segtrial.data.batches import Batch
@@ -241,7 +242,8 @@ def plan_for(recipe: Recipe, pictures: Pictures, steps: int, device: torch.devic
     phase = {"steps": steps, "batch": 8, "size": tuple(pictures.targets.shape[1:]), "scale": (1.0, 1.0)}
     return Plan(
         recipe={}, recipe_hash=recipe.hash, manifest="", start=None, steps=steps, evaluate_at=(), phases=(phase,),  # type: ignore[arg-type]
-        seconds_per_step=None, device="cpu", threads=torch.get_num_threads(), world=1, model={}, classes={},
+        seconds_per_step=None, device="cpu", threads=torch.get_num_threads(), world=1, model={},
+        classes=Classes.numbered(pictures.classes).to_json(),
         precision=str(hardware.pick_precision("auto", device)).removeprefix("torch."), in_channels=3,
         mean=tuple(values.mean(1).tolist()), std=tuple(values.std(1).tolist()), class_pixels=tuple(pixels),
         class_weights=tuple(class_weights(recipe.loss.class_weights, pixels, pixels).tolist()),

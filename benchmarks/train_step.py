@@ -37,6 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from segtrial import hardware
+from segtrial.classes import Classes
 from segtrial.data.batches import Batch
 from segtrial.models._whole import Whole
 from segtrial.recipe import from_tree
@@ -232,8 +233,8 @@ def plan_for(network: Network, recipe_hash: str, precision: torch.dtype, device:
     return Plan(
         recipe={}, recipe_hash=recipe_hash, manifest="", start=None, steps=1000, evaluate_at=(1000,), phases=(phase,),  # type: ignore[arg-type]
         seconds_per_step=None, device=device.type, precision=str(precision).removeprefix("torch."), threads=threads,
-        world=1, model={}, classes={}, in_channels=3, mean=(0.45,) * 3, std=(0.25,) * 3, class_pixels=(1,) * CLASSES,
-        class_weights=(1.0,) * CLASSES, layout="", parts={}, notes=(),
+        world=1, model={}, classes=Classes.numbered(CLASSES).to_json(), in_channels=3, mean=(0.45,) * 3,
+        std=(0.25,) * 3, class_pixels=(1,) * CLASSES, class_weights=(1.0,) * CLASSES, layout="", parts={}, notes=(),
     )  # fmt: skip
 
 

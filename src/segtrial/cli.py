@@ -73,6 +73,14 @@ def train(
     recipe_file: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="The recipe, as --recipe.", show_default=False)
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="segmentation (the default), binary, multilabel, classification, or colorization, colorization_rgb, "
+            "colorization_bins.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -110,7 +118,7 @@ def train(
         bool, typer.Option("--fit-batch", help="Take the largest batches that fit the memory, found by trying.")
     ] = False,
 ) -> None:
-    """Train a network on a folder of images and masks.
+    """Train a network on a folder of images and masks, of images sorted into classes, or of colour photos.
 
     Ends with its scores, one model file, and a report. The same command again continues a killed run, and does
     nothing to a finished one.
@@ -129,14 +137,14 @@ def train(
             raise RecipeError("--find-lr and --fit-batch", "two trials at once", FIRST_THE_BATCH)
         with console.watching() as watch:
             test = api.find_lr(
-                model, data, out, seed=seed, start=start, recipe=base, settings=settings or (), watch=watch
+                model, data, out, task=task, seed=seed, start=start, recipe=base, settings=settings or (), watch=watch
             )
         if ranks.is_first_launched():
             console.print_rate_test(test, out)
         return
     with console.watching() as watch:
         run = api.train(
-            model, data, out, epochs=epochs, steps=steps, minutes=minutes, seed=seed, start=start,
+            model, data, out, task=task, epochs=epochs, steps=steps, minutes=minutes, seed=seed, start=start,
             recipe=base, settings=settings or (), fit_batch=fit_batch, watch=watch,
         )  # fmt: skip
     if ranks.is_first_launched():  # the others have neither scores nor a say

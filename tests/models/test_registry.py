@@ -136,8 +136,8 @@ def test_parse_explains_what_it_cannot_read(spec, error, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("fcn", 0), r"model fcn: 0 classes\. Choose 1 to 255"),
-        (("fcn", 256), "256 classes"),
+        (("fcn", 0), r"model fcn: 0 outputs\. Choose 1 to 4096"),
+        (("fcn", 4097), "4097 outputs"),
         (("fcn", 2, 0), "0 channels"),
     ],
 )

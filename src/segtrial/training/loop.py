@@ -104,7 +104,7 @@ def batch_scores(learner: Learner, batch: Batch) -> dict[str, float | None]:
     for name in learner.task.logged:
         score = learner.task.table[name]
         sums = ranks.sum_over_ranks(torch.from_numpy(score.parts(rows).sum(0)).to(_summing_device(learner.device)))
-        found[name] = number_or_none(score.value(sums.cpu().numpy()))
+        found[name] = number_or_none(float(score.value(sums.cpu().numpy())))
     return found
 
 
