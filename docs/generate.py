@@ -28,7 +28,7 @@ JOURNEY = (
         "rooms that never see each other",
         "data models losses class_weights counts boundaries calibration image_scores optimizers schedules statistics",
     ),
-    ("machinery of that floor", "drawing hardware ranks signals tensorfile"),
+    ("machinery of that floor", "drawing hardware presets ranks signals tensorfile"),
     ("what decides a run; rows of counts to scores", "recipe scores"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
     ("what an encoder starts from; model + images -> counts", "pretrained evaluation"),
