@@ -12,6 +12,8 @@ SCORES = ("iou_foreground", "miou_dataset", "accuracy")
 """What is followed, the first that both splits log: shares from 0 to 1."""
 FEWEST_LINES = 3
 """Of the training log, for a mean with a standard error."""
+NEAREST = 5
+"""Lines before an evaluation that tell the training score at least, where so many were logged."""
 BINS = 24
 """Means of the training loss that are compared: each of two lines of the log at least."""
 USUAL_RATES = {"sgd": 0.05, "adam": 1e-3, "adamw": 3e-3, "rmsprop": 1e-3, "muon": 0.03}
@@ -73,7 +75,10 @@ class Point:
 
 
 def points(run: Record) -> list[Point]:
-    """The evaluations of a run. The training score is that of the lines in the later half of the way to each."""
+    """The evaluations of a run. The training score is that of the lines in the later half of the way to each.
+
+    Where these are few, it is that of the NEAREST lines.
+    """
     name = next((n for n in SCORES if any(n in line for line in run.train) and any(n in line for line in run.val)), "")
     lines = [line for line in run.val if line.get(name) is not None]
     if run.plan["recipe"]["keep"] == "best" and any(line[name] == lines[-1][name] for line in lines[:-1]):
@@ -81,7 +86,9 @@ def points(run: Record) -> list[Point]:
     found, before = [], 0
     for line in lines:
         middle = (before + line["step"]) / 2
-        near = [float(t[name]) for t in run.train if middle < t["step"] <= line["step"] and t.get(name) is not None]
+        told = [(t["step"], float(t[name])) for t in run.train if t["step"] <= line["step"] and t.get(name) is not None]
+        near = [value for step, value in told if step > middle]
+        near = near if len(near) >= NEAREST else [value for _, value in told[-NEAREST:]]
         enough = len(near) >= FEWEST_LINES
         mean, error = (np.mean(near), np.std(near, ddof=1) / len(near) ** 0.5) if enough else (math.nan, math.nan)
         found.append(Point(int(line["step"]), float(line["epoch"]), float(line[name]), float(mean), float(error)))

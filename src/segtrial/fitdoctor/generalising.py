@@ -72,7 +72,7 @@ def _turned(seen: list[Point]) -> Finding | None:
     gap, error = _mean_gap(after)
     end = after[-1]
     rose = end.train - start.train - 2 * math.hypot(start.error, end.error)
-    if not (gap - error >= MUCH / 2 and rose >= LITTLE):
+    if not (end.gap - 2 * end.error >= MUCH / 2 and rose >= LITTLE):
         return None
     over = f"the last {len(after)} evaluations" if len(after) > 1 else "the last evaluation"
     lost = start.val - end.val
