@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segtrial import hardware
+from segtrial.data.batches import Batch
 from segtrial.recipe import Recipe
 from segtrial.recipe_parts import Augment, Regularise
 from segtrial.signals import StopRequest, listening
@@ -29,7 +30,7 @@ LEARNT, NOT_LEARNT = 0.2, 0.5
 BY_HEART = 0.9
 """A score from which on it is learnt, too: borders that lie finer than the network's scores keep a loss up."""
 AVERAGED = 5
-"""Last steps whose mean loss is judged."""
+"""Last steps whose loss is judged, by their mean."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,24 @@ def learn_one_batch(recipe: Recipe, *, seconds: float = SECONDS, watch: Watch | 
         losses = _losses(learner, batch, watch, stop)
     finite = [loss for loss in losses if math.isfinite(loss)]
     first, last = finite[0], sum(finite[-AVERAGED:]) / len(finite[-AVERAGED:])
-    score = learner.task.summary(learner.rows(batch).numpy())[learner.task.headline]
+    score = _score(learner, batch)
     learnt = _judged(last / first, score) if len(finite) == len(losses) else False
     return OneBatch(phase.batch, phase.size, len(losses), first, last, learner.task.headline, score, learnt)
 
 
 def _judged(ratio: float, score: float | None) -> bool | None:
-    if ratio <= LEARNT or (score is not None and BY_HEART <= score <= 1):  # some scores are no shares
+    if ratio <= LEARNT or _is_high(score):
         return True
     return False if ratio >= NOT_LEARNT else None
+
+
+def _is_high(score: float | None) -> bool:
+    return score is not None and BY_HEART <= score <= 1  # some scores are no shares
+
+
+def _score(learner: Learner, batch: Batch) -> float | None:
+    """The headline of the batch itself, in eval mode."""
+    return learner.task.summary(learner.rows(batch).numpy())[learner.task.headline]
 
 
 def _of_the_test(recipe: Recipe, seconds: float) -> Recipe:
@@ -91,15 +101,19 @@ def _of_the_test(recipe: Recipe, seconds: float) -> Recipe:
     return recipe.model_copy(update=changes | budget)
 
 
-def _losses(learner: Learner, batch: Any, watch: Watch, stop: StopRequest) -> list[float]:
-    """The loss before each step; it ends early once the batch is learnt, or at a loss that is no number."""
+def _losses(learner: Learner, batch: Batch, watch: Watch, stop: StopRequest) -> list[float]:
+    """The loss before each step; it ends early once the batch is learnt by both marks, or at a loss that is no number.
+
+    Both, since running statistics of norms follow late: in eval mode a network may know nothing yet.
+    """
     losses: list[float] = []
     for step in range(learner.plan.steps):
         stop.raise_if_asked()
         losses.append(float(learner.step(batch)))
         require_finite(losses[0], learner)  # no rate is to blame for the first
         watch.bar(step + 1, learner.plan.steps, "learning one batch by heart")
-        if not math.isfinite(losses[-1]) or max(losses[-AVERAGED:]) <= LEARNT * losses[0]:
+        low = step % AVERAGED == 0 and max(losses[-AVERAGED:]) <= LEARNT * losses[0]
+        if not math.isfinite(losses[-1]) or (low and _is_high(_score(learner, batch))):
             break
     watch.bar(learner.plan.steps, learner.plan.steps, "learning one batch by heart")
     return losses
