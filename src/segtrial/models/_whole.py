@@ -73,7 +73,7 @@ class Whole(nn.Module):
         """Images are padded to multiples of this, in pixels."""
         return self.core.multiple  # pyright: ignore[reportReturnType]
 
-    def _prepared(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Float32[Tensor, "b c H W"]:
+    def _prepared(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Float32[Tensor, "b C H W"]:
         """Padded at the bottom and on the right, then normalised, channels last."""
         padded = pad(images, self.padded_size(*images.shape[-2:]))
         range_ = 255.0 if images.dtype == torch.uint8 else 1.0
