@@ -181,6 +181,7 @@ CAME_LATER = {
     "augment.cutmix": 0.5,
     "augment.classmix": 0.5,
     "augment.copy_paste": 0.5,
+    "augment.mixup": 0.2,
     "augment.albumentations": ["ToGray", {"OneOf": ["Blur", {"GaussNoise": {"p": 0.1}}], "p": 0.5}],
     "augment.own": "jitter 0123",
     "regularise": {"dropout": 0.5},

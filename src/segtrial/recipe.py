@@ -43,7 +43,7 @@ LATER = (
     *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
-    *("augment.albumentations", "augment.own"),
+    *("augment.mixup", "augment.albumentations", "augment.own"),
     "regularise",
 )
 """Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
@@ -138,6 +138,8 @@ class Recipe(Part):
         mixed = [name for name in ("cutmix", "classmix", "copy_paste") if getattr(self.augment, name)]
         if mixed and self.task not in ("segmentation", "binary", "multilabel"):
             raise ValueError(f"augment.{mixed[0]} mixes masks, which {self.task} has none of; set it to 0")
+        if self.augment.mixup and self.task.startswith("colorization"):
+            raise ValueError(f"augment.mixup blends the answers too, which {self.task} makes of the image; set it to 0")
         if self.start and self.encoder.weights != "none":
             raise ValueError("start (--from) and encoder.weights are given together; keep one")
         return self

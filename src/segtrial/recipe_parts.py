@@ -136,6 +136,8 @@ class Augment(Part):
     """Probability that half of the classes of another image are laid over this one."""
     copy_paste: float = Field(default=0.0, ge=0, le=1)
     """Probability that half of the objects of another image are laid over this one."""
+    mixup: float = Field(default=0.0, ge=0, le=10)
+    """Parameter of the beta distribution that says how much of another image is blended in; 0: nothing."""
     albumentations: tuple[str | dict[str, Any], ...] = ()
     """Transforms of Albumentations by name, done to each crop in turn, such as [{Blur: {p: 0.3}}, ToGray]."""
     own: str | None = None

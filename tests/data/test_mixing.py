@@ -1,11 +1,14 @@
 """What each mixing takes from the partner, by hand, by laws and against scikit-image's connected parts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy import stats
 from skimage.measure import label as connected_parts
 
 from segtrial.data.augment import Augmentation
@@ -14,14 +17,17 @@ from segtrial.data.mixing import (
     REGIONS,
     UNITS,
     Mixing,
+    blend,
     classmix_region,
     copy_paste_region,
     cutmix_region,
     mixings,
     paste,
+    share_of,
 )
 from segtrial.errors import RecipeError
 from segtrial.shapes import IGNORE
+from tests.data.test_batches import Pictures, assert_same, batches_of
 
 few = settings(max_examples=60, deadline=None)
 MASKS = arrays.arrays(
@@ -142,3 +148,51 @@ def test_every_other_sample_is_as_likely_and_a_single_one_is_its_own():
 def test_a_probability_out_of_its_range_is_named(name):
     with pytest.raises(RecipeError, match=rf"augmentation\.{name}: 1.5\. Give a number from 0 to 1"):
         Augmentation(**{name: 1.5})
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_shares_have_the_beta_distribution_folded_at_a_half(alpha):
+    shares = np.array([share_of(alpha, seed, step) for seed in range(4) for step in range(500)])
+    assert len(set(shares)) > 1900
+    assert ((shares >= 0.5) & (shares <= 1)).all()
+    folded = stats.beta(alpha, alpha)
+    distance, _ = stats.kstest(shares, lambda share: folded.cdf(share) - folded.cdf(1 - share))
+    assert distance < 1.95 / len(shares) ** 0.5  # one in a thousand draws is farther
+    assert share_of(0, 1, 2) == 1
+
+
+def test_a_blend_by_hand():
+    bytes_of = torch.tensor([0, 255, 7], dtype=torch.uint8).expand(1, 1, 1, 3)
+    others = torch.tensor([255, 255, 8], dtype=torch.uint8).expand(1, 1, 1, 3)
+    assert blend(bytes_of, others, 0.75).flatten().tolist() == [64, 255, 7]  # 63.75 and 7.25, rounded
+    halves = blend(torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2), 0.75)
+    torch.testing.assert_close(halves, torch.full((1, 1, 1, 2), 0.25))
+
+
+@pytest.mark.parametrize("floats", [False, True], ids=["uint8", "float"])
+@pytest.mark.parametrize("world", [1, 2])
+def test_mixup_blends_each_image_with_the_next_one_of_the_whole_batch(world, floats):
+    wish, store = Augmentation(rotate=10, cutmix=0.5, mixup=1.0), Pictures(11, floats=floats)
+    mixed, plain = batches_of(store, augmentation=wish), batches_of(store, augmentation=replace(wish, mixup=0.0))
+    for step in range(mixed.steps):
+        batch, whole = [mixed.batch(step, rank, world) for rank in range(world)], plain.batch(step)
+        share = share_of(1.0, 0, step)
+        assert {part.share for part in batch} == {share}
+        expected = share * whole.images.double() + (1 - share) * whole.images.roll(-1, 0).double()
+        made = torch.cat([part.images for part in batch])
+        assert ((made - expected).abs() <= (1e-6 if floats else 0.5 + 1e-4)).all()
+        assert torch.equal(torch.cat([part.targets for part in batch]), whole.targets)
+        assert torch.equal(torch.cat([part.partners for part in batch]), whole.targets.roll(-1, 0))
+        assert all(part.images.is_contiguous(memory_format=torch.channels_last) for part in batch)
+    assert (whole.partners, whole.share) == (None, 1)
+
+
+def test_mixup_is_the_same_whoever_makes_the_batch():
+    wish = Augmentation(mixup=0.4)
+    resident = batches_of(augmentation=wish, device=torch.device("cpu"))
+    assert resident.resident
+    straight = [batches_of(augmentation=wish).batch(step) for step in range(8)]
+    for step in (5, 2, 7, 0):
+        again = resident.batch(step)
+        assert_same(again, straight[step])
+        assert torch.equal(again.partners, straight[step].partners)

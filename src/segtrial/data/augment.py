@@ -48,6 +48,8 @@ class Augmentation:
     """Probability, 0 to 1."""
     copy_paste: Number = 0.0
     """Probability, 0 to 1."""
+    mixup: Number = 0.0
+    """Both parameters of the beta distribution of the shares, 0 to 10; drawn and done for a whole batch."""
     albumentations: tuple[Any, ...] = ()
     """Steps done to the crop after all else but mixing, see `albumentations_pipeline`."""
     own: Function | None = None
@@ -55,7 +57,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field in (each for each in fields(self) if each.type == Number):
-            value, most = getattr(self, field.name), 180 if field.name == "rotate" else 1
+            value, most = getattr(self, field.name), {"rotate": 180, "mixup": 10}.get(field.name, 1)
             if not 0 <= value <= most:
                 raise RecipeError(f"augmentation.{field.name}", f"{value}", f"Give a number from 0 to {most}")
 

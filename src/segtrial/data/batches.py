@@ -12,7 +12,7 @@ import signal
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segtrial.data import albumentations_pipeline, own_augment
 from segtrial.data.augment import Augmentation, Number, apply, draw
-from segtrial.data.mixing import mixings, paste
+from segtrial.data.mixing import blend, mixings, paste, share_of
 from segtrial.data.sample import Sample
 from segtrial.errors import RecipeError, UserError
 from segtrial.randomness import generator
@@ -53,11 +53,16 @@ class Phase:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a step sees. `keys` names the samples in order."""
+    """What a step sees. `keys` names the samples in order.
+
+    After a mixup the images show `share` of what `targets` says and 1 - `share` of what `partners` says.
+    """
 
     images: UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]
     targets: UInt8[Tensor, "b h w"]
     keys: tuple[str, ...]
+    partners: UInt8[Tensor, "b h w"] | None = None
+    share: float = 1.0
 
 
 @runtime_checkable
@@ -125,10 +130,18 @@ class Batches:
         phase = self.phase(step)
         if world > phase.batch:
             raise RecipeError("batch", f"{phase.batch} samples for {world} ranks", "Give every rank at least one")
-        places = self.keys(step)[rank * phase.batch // world : (rank + 1) * phase.batch // world]
-        made = [self._mixed(epoch, index, phase) for epoch, index in places]
-        images, targets, keys = zip(*made, strict=True)
-        return self._on_device(Batch(_stack(images), torch.stack(targets), keys))
+        mine = range(rank * phase.batch // world, (rank + 1) * phase.batch // world)
+        share = share_of(self.augmentation.mixup, self.seed, step)
+        beside = [(place + 1) % phase.batch for place in mine] if share < 1 else []
+        places = self.keys(step)
+        made = {place: self._mixed(*places[place], phase) for place in dict.fromkeys([*mine, *beside])}
+        images, targets, keys = zip(*(made[place] for place in mine), strict=True)
+        batch = Batch(_stack(images), torch.stack(targets), keys)
+        if beside:
+            others, partners, _ = zip(*(made[place] for place in beside), strict=True)
+            batch = replace(batch, images=blend(batch.images, _stack(others), share), share=share)
+            batch = replace(batch, partners=torch.stack(partners))
+        return self._on_device(batch)
 
     def loader(self, first: int, last: int, *, workers: int = 0, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """The batches of steps `first` to `last` - 1, made ahead by `workers` processes; 0 makes them here.
@@ -205,7 +218,9 @@ class Batches:
     def _on_device(self, batch: Batch) -> Batch:
         if self.device is None:
             return batch
-        return Batch(batch.images.to(self.device), batch.targets.to(self.device), batch.keys)
+        images, targets = batch.images.to(self.device), batch.targets.to(self.device)
+        partners = None if batch.partners is None else batch.partners.to(self.device)
+        return replace(batch, images=images, targets=targets, partners=partners)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""A crop and a partner's crop -> a crop that shows some of both: CutMix, ClassMix, copy-paste.
+"""A crop and a partner's crop -> a crop that shows some of both: CutMix, ClassMix, copy-paste, and mixup.
 
-Each says which pixels are the partner's; image and mask take them together, so every pixel keeps one class. The
-partner is another sample of the data set, not of the batch: what a sample is mixed with depends on (seed, epoch, key)
-alone (law 1). Its crop is the one that it has itself in that epoch, unmixed.
+The first three say which pixels are the partner's; image and mask take them together, so every pixel keeps one class.
+The partner is another sample of the data set, not of the batch: what a sample is mixed with depends on (seed, epoch,
+key) alone (law 1). Its crop is the one that it has itself in that epoch, unmixed.
 
-Mixup (Zhang et al. 2018) is not here: its targets are shares of two classes, and our losses take one class per pixel.
+Mixup blends the images of a batch, each with the next one, by one share that depends on (seed, step) alone; a blended
+image has two targets, and its loss is that of both by the same share.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from segtrial.data.augment import Augmentation
+from segtrial.data.augment import Augmentation, Number
+from segtrial.data.geometry import as_type
 from segtrial.randomness import generator
 from segtrial.shapes import IGNORE
 
@@ -124,6 +126,26 @@ def paste(
 ) -> tuple[UInt8[Tensor, "c h w"] | Float32[Tensor, "c h w"], UInt8[Tensor, "h w"]]:
     """Image and mask with the other's pixels where `region` is true."""
     return torch.where(region, other_image, image), torch.where(region, other_target, target)
+
+
+def share_of(alpha: Number, seed: int, step: int) -> float:
+    """What images keep of themselves in a step, 1/2 to 1: the larger of l and 1 - l, with l from Beta(alpha, alpha).
+
+    1 where alpha is 0, for no mixup. Which of two images is called the first makes no difference to a batch.
+
+    Zhang et al. mixup: beyond empirical risk minimization. ICLR 2018, section 2. https://arxiv.org/abs/1710.09412
+    """
+    part = float(generator(seed, "mixup", step).beta(alpha, alpha)) if alpha else 1.0
+    return max(part, 1 - part)
+
+
+def blend(
+    images: UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"],
+    others: UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"],
+    share: float,
+) -> UInt8[Tensor, "b c h w"] | Float32[Tensor, "b c h w"]:
+    """share * images + (1 - share) * others; bytes are rounded."""
+    return as_type(torch.lerp(others.float(), images.float(), share), images.dtype)
 
 
 def _span(length: int, share: float, place: float) -> slice:

@@ -7,6 +7,7 @@ ranks, so accumulation and several ranks give the gradient of one big batch.
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Shaped
@@ -67,15 +68,17 @@ class Learner:
         seed_network(self.recipe.seed, self.steps_done, ranks.rank())
         self._set_learning_rate()
         images, planes = self._on_device(batch)
-        targets = self.task.target(images, planes)
+        aims = [_Aim(self.task.target(images, planes), batch.share)]
+        if batch.partners is not None:
+            aims.append(_Aim(self.task.target(images, batch.partners.to(self.device)), 1 - batch.share))
         loss = None
         try:
-            loss = self._gradients(images, targets)
+            loss = self._gradients(images, aims)
         except RuntimeError as error:
             if not memory.is_exhausted(error):
                 raise
         if loss is None:  # not in the handler above: the exception's frames hold every map of the failed pass
-            raise self._too_small(images, targets)
+            raise self._too_small(images, aims)
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -129,23 +132,31 @@ class Learner:
         outputs = _AllOutputs(self.network)
         return DistributedDataParallel(outputs) if ranks.world() > 1 else outputs
 
-    def _gradients(self, images: Tensor, targets: Shaped[Tensor, "b *c h w"]) -> Float[Tensor, ""]:
+    def _gradients(self, images: Tensor, aims: Sequence["_Aim"]) -> Float[Tensor, ""]:
         total, weights = torch.zeros((), device=self.device), None
         for piece, context in self._pieces(len(images)):
             with context:
                 outputs = self._outputs(images[piece])
                 if weights is None:  # of the whole batch; the strides of the outputs must be known
-                    weights = ranks.sum_over_ranks(self.goal.weights(outputs, targets, self._place()))
-                total += self._learn(outputs, targets[piece], weights)
+                    weights = [ranks.sum_over_ranks(each) for each in self._weights(outputs, aims)]
+                total += self._learn(outputs, [aim.of(piece) for aim in aims], weights)
         return ranks.sum_over_ranks(total)
 
     def _outputs(self, images: Tensor) -> tuple[Tensor, ...]:
         with self.autocast():
             return self._forward(images)
 
-    def _learn(self, outputs: tuple[Tensor, ...], targets: Tensor, weights: Tensor) -> Float[Tensor, ""]:
+    def _weights(self, outputs: tuple[Tensor, ...], aims: Sequence["_Aim"]) -> list[Float[Tensor, "outputs terms"]]:
+        """What divides the losses of each aim."""
+        return [self.goal.weights(outputs, aim.targets, self._place()) for aim in aims]
+
+    def _learn(
+        self, outputs: tuple[Tensor, ...], aims: Sequence["_Aim"], weights: Sequence[Tensor]
+    ) -> Float[Tensor, ""]:
         """Add the gradient of one piece of a batch; returns its part of the loss."""
-        loss = self.goal.loss(outputs, targets, self._place(), weights.clamp(min=1e-12))
+        loss = torch.zeros((), device=self.device)
+        for aim, each in zip(aims, weights, strict=True):
+            loss = loss + aim.share * self.goal.loss(outputs, aim.targets, self._place(), each.clamp(min=1e-12))
         (loss * ranks.world()).backward()  # DistributedDataParallel averages; we want the sum
         return loss.detach()
 
@@ -153,14 +164,14 @@ class Learner:
         """Which pixel of a cell the scores of this step are compared with."""
         return key_of(self.recipe.seed, "grid", self.steps_done)
 
-    def _too_small(self, images: Tensor, targets: Shaped[Tensor, "b *c h w"]) -> DeviceError:
+    def _too_small(self, images: Tensor, aims: Sequence["_Aim"]) -> DeviceError:
         """What to say when a batch did not fit the memory; tries how many images do."""
         pieces = [images[piece] for piece, _ in self._pieces(len(images))]
 
         def attempt(count: int) -> None:
             self.optimizer.zero_grad(set_to_none=True)
-            outputs = self._outputs(images[:count])
-            self._learn(outputs, targets[:count], self.goal.weights(outputs, targets[:count], self._place()))
+            outputs, some = self._outputs(images[:count]), [aim.of(slice(count)) for aim in aims]
+            self._learn(outputs, some, self._weights(outputs, some))
 
         alone = ranks.world() == 1  # other ranks would wait for gradients of an attempt
         fits = memory.largest_that_fits(attempt, len(pieces[0]) - 1) if alone else None
@@ -206,6 +217,18 @@ def new_network(recipe: Recipe, plan: Plan) -> Whole:
 def _floating(network: nn.Module, without: frozenset[str]) -> list[Tensor]:
     tensors = network.state_dict()
     return [value for name, value in tensors.items() if value.is_floating_point() and name not in without]
+
+
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """Targets of a batch, and their share in its loss: 1, or after a mixup less, for each of two."""
+
+    targets: Shaped[Tensor, "b *c h w"]
+    share: float
+
+    def of(self, piece: slice) -> "_Aim":
+        """The same for some images of the batch."""
+        return _Aim(self.targets[piece], self.share)
 
 
 class _AllOutputs(nn.Module):
