@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import multiprocessing, nn
 
+from segtrial.boundaries import boundary_counts
+from segtrial.calibration import calibration_counts, expected_calibration_error
 from segtrial.classes import Classes
 from segtrial.data.sample import Sample
 from segtrial.errors import Interrupted, RunError
@@ -302,3 +304,21 @@ def test_undefined_numbers_are_null():
     assert CRITERION.value(empty.loss_sums) is None
     assert found["per_class"][0] == dict.fromkeys(found["per_class"][0]) | {"name": "class_0", "support": 0}
     json.dumps(found, allow_nan=False)
+
+
+def test_extras_are_counted_saved_and_scored(tmp_path):
+    part = Part(13)
+    result = evaluate(Network(), part, TASK, device=CPU, extras=True)
+    samples = {sample.key: sample for sample in (part[index] for index in range(13))}
+    for key, calibration, borders in zip(result.keys, result.more["ece"], result.more["boundary_f1"], strict=True):
+        image, target = (torch.from_numpy(one)[None] for one in (samples[key].image, samples[key].target))
+        with torch.no_grad():
+            logits = Network().eval()(image)
+        np.testing.assert_allclose(calibration, calibration_counts(logits, target)[0], rtol=1e-5)  # sums of softmaxes
+        np.testing.assert_array_equal(borders, boundary_counts(logits.argmax(1).to(torch.uint8), target, 4)[0])
+    save_counts(tmp_path / "val.npz", result)
+    back = load_counts(tmp_path / "val.npz", TASK)
+    assert all(np.array_equal(back.more[name], result.more[name]) for name in ("ece", "boundary_f1"))
+    found = result_json(back, TASK)
+    assert found["scores"]["ece"] == pytest.approx(expected_calibration_error(result.more["ece"].sum(0)))
+    assert {"ece", "boundary_f1"} <= set(found["definitions"]) & set(found["intervals"])

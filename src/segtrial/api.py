@@ -185,11 +185,13 @@ def evaluate(
     *,
     device: str = "auto",
     precision: str | None = None,
+    extras: bool = False,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Scores of a run folder or model file on one part of `data`, or on "all", as `evaluate --json` prints them.
 
-    What is not given, a run says itself: its data, its split, its precision. Raises UserError for a part that is
+    What is not given, a run says itself: its data, its split, its precision. `extras` adds the calibration error and
+    the boundary F-score, for tasks that have them. Raises UserError for a part that is
     not there, for classes or channels that are not the model's, and for bad images and masks.
     """
     watch = watch or Silent()
@@ -216,6 +218,7 @@ def evaluate(
         loaded.network,
         store,
         loaded.task,
+        extras=extras,
         device=place,
         precision=pick_precision(precision, place),
         progress=lambda done, total: watch.bar(done, total, f"evaluating {split}"),

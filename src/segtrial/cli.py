@@ -158,6 +158,9 @@ def evaluate(
         str | None, typer.Option(help="A folder of images and masks. Default: the run's own.", show_default=False)
     ] = None,
     split: Annotated[str, typer.Option(help="The part to score: train, val, test, or all of them.")] = "val",
+    extras: Annotated[
+        bool, typer.Option("--extras", help="Also the calibration error and the boundary F-score.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -168,7 +171,7 @@ def evaluate(
     from segtrial import api, console
 
     with console.watching() as watch:
-        result = api.evaluate(model, data, split, device=device, watch=watch)
+        result = api.evaluate(model, data, split, extras=extras, device=device, watch=watch)
     if as_json:
         _print_json(result)
     else:

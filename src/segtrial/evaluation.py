@@ -9,13 +9,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Num
+from jaxtyping import Float64, Int64, Num
 from torch import Tensor, nn
 
 from segtrial import ranks
@@ -23,6 +23,7 @@ from segtrial.data.sample import Sample
 from segtrial.errors import RunError
 from segtrial.files import write_atomic
 from segtrial.losses import Criterion
+from segtrial.scores import intervals, summary
 from segtrial.statistics import Interval, NoInterval
 from segtrial.tasks import Task
 
@@ -57,6 +58,8 @@ class Counts:
     groups: tuple[str, ...]
     counts: Num[np.ndarray, "n *row"]
     loss_sums: Float64[np.ndarray, "n terms 2"] | None = None
+    more: Mapping[str, Int64[np.ndarray, "n ..."]] = field(default_factory=dict)
+    """Rows of the task's extras, by name."""
 
 
 def evaluate(
@@ -67,18 +70,22 @@ def evaluate(
     device: torch.device,
     precision: torch.dtype = torch.float32,
     criterion: Criterion | None = None,
+    extras: bool = False,
     progress: Callable[[int, int], None] | None = None,
     check: Callable[[], None] | None = None,
 ) -> Counts:
     """The rows of every image of `part`, each at its own size, gathered over all ranks.
 
     `network` maps `b c h w` images to float32 scores `b k h w`; it is evaluated in eval mode and left in the mode
-    it was in. `precision` bfloat16 means autocast. `progress(done, of)` counts this rank's images; `check()` is
-    called before each batch and may raise to stop.
+    it was in. With `criterion` its sums are kept too, with `extras` the rows of the task's. `precision` bfloat16 means
+    autocast. `progress(done, of)` counts this rank's images; `check()` is called before each batch and may raise to
+    stop.
     """
     batches = _batches(part.sizes)[ranks.rank() :: ranks.world()]
     rows = torch.from_numpy(np.zeros((len(part.keys), *task.empty.shape[1:]), task.empty.dtype))
     losses = torch.zeros(len(part.keys), len(criterion.terms) if criterion else 0, 2, dtype=torch.float64)
+    added = task.extras if extras else ()
+    more = {one.name: torch.zeros(len(part.keys), *one.width(len(task.classes)), dtype=torch.int64) for one in added}
     done, total = 0, sum(len(batch) for batch in batches)
     network.to(device)
     with torch.inference_mode(), _evaluating(network), _autocast(device, precision):
@@ -90,20 +97,25 @@ def evaluate(
             planes = torch.from_numpy(np.stack([sample.target for sample in samples])).to(device)
             scores = network(images)
             rows[batch] = task.rows(scores, images, planes)
+            for one in added:
+                target = task.target(images, planes).flatten(0, -3)  # without the axis of a single score
+                more[one.name][batch] = one.rows(task.class_scores(scores), target).cpu()
             if criterion:
                 losses[batch] = criterion.sums(task.compared(scores), task.target(images, planes))
             done += len(batch)
             if progress:
                 progress(done, total)
-    return _in_key_order(part, _over_ranks(rows, device), _over_ranks(losses, device) if criterion else None)
+    found = {name: _over_ranks(values, device) for name, values in {"": rows, **more}.items()}
+    return _in_key_order(part, found, _over_ranks(losses, device) if criterion else None)
 
 
 def save_counts(path: Path, counts: Counts) -> None:
-    """Write `keys`, `groups` and `counts` as .npz, atomically; equal counts give equal bytes (no dates inside)."""
+    """Write keys, groups, counts and more as .npz, atomically; equal counts give equal bytes (no dates inside)."""
     arrays = {
         "keys": np.array(counts.keys, dtype=str),
         "groups": np.array(counts.groups, dtype=str),
         "counts": counts.counts,
+        **counts.more,
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -116,12 +128,14 @@ def save_counts(path: Path, counts: Counts) -> None:
 
 
 def load_counts(path: Path, task: Task) -> Counts:
-    """What `save_counts` wrote for that task. Raises RunError, naming the file and what is wrong with it, for anything else."""
+    """What `save_counts` wrote for that task. Raises RunError, naming file and fault, for anything else."""
     fix = "Evaluate again to write it anew"
     try:
         data = io.BytesIO(path.read_bytes())  # numpy would leave a damaged file open
         with zipfile.ZipFile(data) as archive:
             keys, groups, counts = (_array(archive, name) for name in ("keys", "groups", "counts"))
+            names = [one.name for one in task.extras if f"{one.name}.npy" in archive.namelist()]
+            more = {name: _array(archive, name) for name in names}
     except FileNotFoundError as error:
         raise RunError(path, "there is no such file", fix) from error
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
@@ -129,7 +143,7 @@ def load_counts(path: Path, task: Task) -> Counts:
     fault = _fault(keys, groups, counts, task.empty)
     if fault:
         raise RunError(path, fault, fix)
-    return Counts(tuple(keys.tolist()), tuple(groups.tolist()), counts)
+    return Counts(tuple(keys.tolist()), tuple(groups.tolist()), counts, more=more)
 
 
 def result_json(result: Counts, task: Task) -> dict[str, Any]:
@@ -139,18 +153,21 @@ def result_json(result: Counts, task: Task) -> dict[str, Any]:
 
     An interval is None where there are fewer than 5 blocks; then "reason" says so in words.
     """
-    ranges = task.intervals(result.counts, result.groups)
+    tables = [(result.counts, task.table)]
+    tables += [(result.more[one.name], {one.name: one.score}) for one in task.extras if one.name in result.more]
+    ranges = {name: found for rows, table in tables for name, found in intervals(rows, result.groups, table).items()}
+    added = {name: one.definition for _, table in tables[1:] for name, one in table.items()}
     reasons = [found.reason for found in ranges.values() if isinstance(found, NoInterval)]
     return {
         "schema": 1,
         "task": task.name,
         "headline": task.headline,
-        "scores": task.summary(result.counts),
+        "scores": {name: value for rows, table in tables for name, value in summary(rows, table).items()},
         "intervals": {name: _interval_json(found) for name, found in ranges.items()},
         **({"reason": reasons[0]} if reasons else {}),
         **task.words(result.counts, task.classes.names),
         "n_images": len(result.keys),
-        "definitions": dict(task.definitions),
+        "definitions": {**task.definitions, **added},
     }
 
 
@@ -204,10 +221,11 @@ def _over_ranks(rows: Tensor, device: torch.device) -> Tensor:
     return summed.cpu()
 
 
-def _in_key_order(part: Part, rows: Tensor, losses: Tensor | None) -> Counts:
+def _in_key_order(part: Part, rows: dict[str, Tensor], losses: Tensor | None) -> Counts:
     order = sorted(range(len(part.keys)), key=lambda index: part.keys[index])
     keys, groups = (tuple(names[index] for index in order) for names in (part.keys, part.groups))
-    return Counts(keys, groups, rows.numpy()[order], losses.numpy()[order] if losses is not None else None)
+    arrays = {name: values.numpy()[order] for name, values in rows.items()}
+    return Counts(keys, groups, arrays.pop(""), None if losses is None else losses.numpy()[order], arrays)
 
 
 def _fault(keys: np.ndarray, groups: np.ndarray, counts: np.ndarray, empty: np.ndarray) -> str | None:

@@ -15,6 +15,7 @@ from segtrial.classes import Classes
 from segtrial.models._whole import Sees
 from segtrial.scores import Score
 from segtrial.statistics import Interval, NoInterval
+from segtrial.tasks.extras import Extra
 
 Image = UInt8[np.ndarray, "c h w"] | Float32[np.ndarray, "c h w"]
 Rows = Num[np.ndarray, "n *row"]
@@ -49,6 +50,8 @@ class Task(ABC):
     """Scores of a training batch that are worth a place in the running log."""
     definitions: ClassVar[Mapping[str, str]]
     """Of the scores and of whatever `extras` prints."""
+    extras: ClassVar[tuple[Extra, ...]] = ()
+    """Further scores, for whoever asks for them."""
     parts: ClassVar[tuple[str, ...]] = ()
     """What follows the stem in the names of the files that `drawn` makes of an answer."""
 
@@ -80,6 +83,10 @@ class Task(ABC):
     @abstractmethod
     def rows(self, scores: Float[Tensor, "b k h w"], images: Tensor, planes: UInt8[Tensor, "b h w"]) -> Tensor:
         """One additive row for each image, on the CPU (law 2)."""
+
+    def class_scores(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b classes h w"]:
+        """Scores whose softmax are the probabilities of the classes: what `extras` look at."""
+        return self.compared(scores)
 
     @abstractmethod
     def answer(self, scores: Float[Tensor, "k h w"], image: Tensor) -> Answer:

@@ -14,6 +14,7 @@ from segtrial.drawing import image_png
 from segtrial.scores import Score, dice, mean, per_class, precision, ratio, recall
 from segtrial.shapes import IGNORE
 from segtrial.tasks._task import Answer, Image, Task
+from segtrial.tasks.extras import CALIBRATION
 
 Rows = Int64[np.ndarray, "n 2"]
 """Of each image: the class it has (IGNORE if none) and the class that is answered."""
@@ -45,6 +46,7 @@ class Classification(Task):
     content = "classes"
     headline = "accuracy"
     logged = ("accuracy", "f1_macro")
+    extras = (CALIBRATION,)
     definitions = DEFINITIONS
 
     def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None):

@@ -15,6 +15,7 @@ from segtrial.drawing import confidence_map, image_png, label_png, overlay, pict
 from segtrial.errors import DataError, listing
 from segtrial.scores import SCORES, Score, dice, image_miou, iou, per_class, totals
 from segtrial.tasks._task import Answer, Image, Task
+from segtrial.tasks.extras import BOUNDARY, CALIBRATION
 
 LABELS, OVERLAY, CONFIDENCE = "", "_overlay", "_confidence"
 
@@ -27,6 +28,7 @@ class Segmentation(Task):
     headline = "miou_dataset"
     logged = ("miou_dataset", "dice_dataset", "pixel_accuracy")
     definitions = scores.DEFINITIONS
+    extras = (CALIBRATION, BOUNDARY)
     parts = (OVERLAY, CONFIDENCE, LABELS)
 
     @property
@@ -106,6 +108,9 @@ class Binary(Segmentation):
 
     def loss_weights(self, class_weights: Tensor) -> Tensor:
         return class_weights[1:] / class_weights[:1]  # what foreground weighs against background
+
+    def class_scores(self, scores: Tensor) -> Float[Tensor, "b 2 h w"]:
+        return torch.cat([torch.zeros_like(scores), scores], 1)  # whose softmax is (1 - sigmoid, sigmoid)
 
     def labels(self, scores: Tensor) -> Tensor:
         return (scores[:, 0] > 0).to(torch.uint8)

@@ -34,11 +34,11 @@ def finish(
 ) -> None:
     """Score the kept weights on val and write everything. Killed here, a run does this again from its last state."""
     network = learner.kept()
-    result = counted(learner, val, watch, stop, "evaluating")
+    result = counted(learner, val, watch, stop, "evaluating", extras=True)
     headline = learner.task.summary(result.counts)[learner.task.headline]
     if learner.recipe.keep == "best" and not progress.improved(headline) and best:
         network.load_state_dict(best)
-        result = counted(learner, val, watch, stop, "evaluating")
+        result = counted(learner, val, watch, stop, "evaluating", extras=True)
     if folder is None:
         return
     scores = summary_of(learner, result)  # of the weights that are kept

@@ -112,8 +112,10 @@ def _summing_device(device: torch.device) -> torch.device:
     return device if device.type == "cuda" else torch.device("cpu")  # nccl sums on GPUs only
 
 
-def counted(learner: Learner, val: Store, watch: Watch, stop: StopRequest, what: str) -> Counts:
-    """The rows of the kept weights on the val part; RunError if their loss is no number."""
+def counted(
+    learner: Learner, val: Store, watch: Watch, stop: StopRequest, what: str, *, extras: bool = False
+) -> Counts:
+    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number."""
     network = learner.kept()
     ranks.share_buffers(network)
     result = evaluate(
@@ -122,6 +124,7 @@ def counted(learner: Learner, val: Store, watch: Watch, stop: StopRequest, what:
         learner.task,
         device=learner.device,
         criterion=learner.goal.criterion,
+        extras=extras,
         precision=getattr(torch, learner.plan.precision),
         progress=lambda done, total: watch.bar(done, total, what),
         check=stop.raise_if_asked if ranks.world() == 1 else None,
