@@ -12,9 +12,10 @@ import segtrial as st
 from segtrial import cli, files, hardware, models
 from segtrial.errors import DeviceError, Interrupted, RecipeError, RunError
 from segtrial.recipe import Recipe
+from segtrial.recipe_parts import Augment
 from segtrial.signals import StopRequest
 from segtrial.training import batch_test
-from segtrial.training.batch_test import LEFT_FREE, Trying, _takes, fit_batches, largest
+from segtrial.training.batch_test import LEFT_FREE, PEAK, Trying, _takes, fit_batches, largest
 from segtrial.training.opening import plan_trial
 from segtrial.training.watch import Silent
 from tests.training.killing import digests
@@ -32,7 +33,7 @@ MODEL = "compact:width=8"
 def room_for(monkeypatch, count: int, model: str = MODEL) -> None:
     """Free memory for so many images of the second phase's size, by what the network is said to keep."""
     costs = models.describe(model, (64, 96), 12, 3)["costs"]
-    needed = costs["bytes_of_weights"] + costs["bytes_per_image"] * (count + 0.5)
+    needed = costs["bytes_of_weights"] + PEAK * costs["bytes_per_image"] * (count + 0.5)
     monkeypatch.setattr(hardware, "free_bytes", lambda: int(needed / (1 - LEFT_FREE)))
 
 
@@ -64,7 +65,8 @@ def test_the_largest_is_found_in_few_tries_and_one_image_is_never_tried(room, mo
 
 @pytest.mark.parametrize("room", [2, 5, 8])
 def test_steps_are_tried_until_memory_ends(room):
-    learner, batches = learner_on_toytown(Recipe(model=MODEL, steps=3), batch=2, size=(32, 32))
+    mixed = Augment(mixup=1.0) if room == 5 else Augment()
+    learner, batches = learner_on_toytown(Recipe(model=MODEL, steps=3, augment=mixed), batch=2, size=(32, 32))
     learner = Trying(learner.recipe, learner.plan, learner.device)
     learner.network.core = Cramped(learner.network.core, room)
     pair = batches.batch(0)

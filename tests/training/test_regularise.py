@@ -86,6 +86,9 @@ def test_blocks_survive_by_the_linear_rule(spec):
     core, rate, images = core_of(spec), 0.6, 64
     assert skip_blocks(core, rate)
     blocks = [module for module in core.modules() if isinstance(module, Residual)]
+    assert [block.drop_path.rate for block in blocks] == pytest.approx(
+        [rate * number / len(blocks) for number in range(1, len(blocks) + 1)]
+    )
     dropped = [0] * len(blocks)
     passed = [0] * len(blocks)
 
