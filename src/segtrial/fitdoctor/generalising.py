@@ -103,13 +103,14 @@ def _at_the_end(run: Record, seen: list[Point]) -> Iterator[Finding]:
         return
     at, values = [point.step for point in seen], [point.val for point in seen]
     half, late = (float(np.interp(share * steps, at, values)) for share in (0.5, 0.75))
-    doubling = last.val - half
+    doubling, quarter = last.val - half, last.val - late
     evidence = {"at_half": half, "at_three_quarters": late, "at_end": last.val, "last_doubling": doubling}
-    if last.val == max(values) and last.val - late >= LITTLE and doubling >= 2 * LITTLE:
+    rises = doubling >= MUCH / 2 or (doubling >= 2 * LITTLE and quarter >= LITTLE)  # rates that fall flatten the end
+    if last.val == max(values) and rises:
         message = (
-            f"Still improving when the budget ended: val rose from {late:.3f} to {last.val:.3f} in the last quarter "
-            f"of the steps. Doubling the steps to {steps:,} brought {doubling:.3f}; doubling them again brings about "
-            f"as much at most. Train with {_double_budget(run)}."
+            f"Still improving when the budget ended: val rose from {half:.3f} at half of the steps over {late:.3f} "
+            f"at three quarters to {last.val:.3f}. Doubling the steps to {steps:,} brought {doubling:.3f}; doubling "
+            f"them again brings about as much at most. Train with {_double_budget(run)}."
         )
         yield Finding("still_improving", "problem" if doubling >= MUCH else "hint", message, evidence)
     elif abs(doubling) < LITTLE and last.train < LOW_SCORE and abs(last.gap) < MUCH / 2:
