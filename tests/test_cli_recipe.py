@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segtrial import cli
@@ -38,6 +38,7 @@ def test_what_is_shown_is_the_recipe_again(name, capsys):
 AWKWARD = ["no", "1e3", "a: b", "# none", "", " x ", "ä", "'", "a\nb", "*a", "- x", "1:30", "null", "~", "x" * 200]
 
 
+@settings(max_examples=40)
 @given(
     data=st.sampled_from(AWKWARD) | st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029\ufeff")),
     lr=st.none() | st.floats(min_value=1e-30, max_value=1e30),

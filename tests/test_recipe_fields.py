@@ -260,6 +260,7 @@ CASES: dict[str, list[Case]] = {
     "augment.cutmix": [Case(1.0, batch, MIXED)],
     "augment.classmix": [Case(1.0, batch, MIXED)],
     "augment.copy_paste": [Case(1.0, batch, MIXED)],
+    "augment.mixup": [Case(0.4, batch)],
     "augment.albumentations": [Case([{"InvertImg": {"p": 1.0}}], batch)],
     "augment.own": [Case("blur 0123abcd", own_function)],
     "loss.name": [Case("dice", learnt)],
