@@ -12,7 +12,7 @@ from typing import Any
 
 from segtrial import evaluation, losses, modelfile, prediction, ranks, training
 from segtrial.classes import Classes
-from segtrial.data import SplitOptions, open_dataset, own_augment
+from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset, own_augment
 from segtrial.data.cache import open_store
 from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, listing, nearest
 from segtrial.hardware import keep_memory, pick_device, pick_precision
@@ -168,10 +168,12 @@ def check(recipe: Recipe) -> None:
 
 
 def _check_choices(recipe: Recipe) -> None:
-    """Raise UserError for a network or losses that cannot be, whatever the data."""
+    """Raise UserError for a network, losses or transforms that cannot be, whatever the data."""
     fine_tuning.empty_core(recipe.model)
     opening.check_network(recipe)
     losses.terms(recipe.loss.name, TASKS[recipe.task].losses, recipe.loss.label_smoothing)
+    if recipe.augment.albumentations:
+        albumentations_pipeline.pipeline(recipe.augment.albumentations)
 
 
 def _text(source: Source | None) -> str | None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from segtrial import api
 from segtrial.data import albumentations_pipeline
 from segtrial.data.albumentations_pipeline import GROUPS, MIRRORING, REFUSED, TURNING, apply, names, pipeline, rehearse
 from segtrial.data.augment import Augmentation
@@ -294,6 +295,13 @@ def test_a_recipe_holds_steps_as_plain_yaml():
     assert from_tree(recipe.model_dump(mode="json")) == recipe
     with pytest.raises(RecipeError, match=r"augment\.albumentations"):
         from_tree({"augment": {"albumentations": [3]}})
+
+
+def test_a_wrong_name_is_said_before_any_data_is_read():
+    with pytest.raises(RecipeError, match=r"no transform is called 'Blurr'\. Did you mean 'Blur'"):
+        api.train(data="nowhere", settings=["augment.albumentations=[Blurr]"])
+    with pytest.raises(RecipeError, match="no transform is called 'Blurr'"):
+        api.check(from_tree({"augment": {"albumentations": ["Blurr"]}}))
 
 
 def test_a_step_counts_after_a_mixing_partner_was_drawn():
