@@ -8,14 +8,14 @@ import csv
 import json
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from segtrial import models, scores
+from segtrial import models, scores, tasks
 from segtrial.presets import PRESETS
 from segtrial.recipe import Recipe
 
@@ -30,9 +30,11 @@ JOURNEY = (
     ),
     ("machinery of that floor", "drawing hardware presets ranks signals tensorfile"),
     ("what decides a run; rows of counts to scores", "recipe scores"),
+    ("what an answer means: targets, losses, scores, pictures", "tasks"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
     ("what an encoder starts from; model + images -> counts", "pretrained evaluation"),
     ("the loop", "training"),
+    ("curves -> sentences", "fitdoctor"),
     ("records -> pages", "reports"),
     ("the door", "api cli console"),
 )
@@ -48,6 +50,7 @@ def pages() -> dict[Path, str]:
         "counts": counts(),
         "overfit": overfit(),
         "presets": presets(),
+        "task-scores": task_scores(),
     }
     return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
@@ -145,8 +148,23 @@ def _default(field: FieldInfo) -> str:
 
 
 def definitions() -> str:
-    """Every score with its definition."""
-    rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in scores.DEFINITIONS.items()]
+    """Every score of segmentation with its definition, the extras too."""
+    extras = {one.name: one.score.definition for one in tasks.TASKS["segmentation"].extras}
+    return _defined(scores.DEFINITIONS | extras)
+
+
+def task_scores() -> str:
+    """What the other tasks count, as far as it is not what segmentation counts; the three ways to colour are one."""
+    sections = []
+    for name in ("binary", "multilabel", "classification", "colorization"):
+        texts = tasks.TASKS[name].definitions.items()
+        own = {score: text for score, text in texts if scores.DEFINITIONS.get(score) != text}
+        sections.append(f"## Scores of {name}\n\n{_defined(own)}")
+    return "\n\n".join(sections)
+
+
+def _defined(texts: Mapping[str, str]) -> str:
+    rows = [f"| `{name}` | {text.replace('|', chr(92) + '|')} |" for name, text in texts.items()]
     return "\n".join(["| score | definition |", "|---|---|", *rows])
 
 
