@@ -115,7 +115,7 @@ def test_a_healthy_run_gets_no_finding(run):
     assert fitdoctor.examine(run).findings == ()
 
 
-@given(healthy(), st.integers(6, 24), st.booleans(), st.floats(0.4, 50))
+@given(healthy(), st.integers(8, 24), st.booleans(), st.floats(0.6, 50))
 def test_a_loss_that_climbs_within_a_phase_is_a_rate_too_high(run, place, later, height):
     start, end = (place + 30, LINES) if later else (place, LINES // 2)
     added = [height * SHARES_LOSS * (start <= number < end) for number in range(LINES)]
