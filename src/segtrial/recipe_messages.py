@@ -43,7 +43,7 @@ def explained(error: ValidationError, place: str, root: type[BaseModel]) -> Reci
     if kind == "model_type":
         return RecipeError(place, *_no_part(key, value, _part_at(steps, root)))
     if kind == "value_error":
-        return RecipeError(place, *_contradiction(key, value, str(first["ctx"]["error"])))
+        return RecipeError(place, *_contradiction(key, value, str(first.get("ctx", {})["error"])))
     what, fix = _no_value(kind, value, first.get("ctx", {}))
     return RecipeError(place, f"{key}={shown(value)} {what}", fix)
 
