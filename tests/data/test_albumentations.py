@@ -173,6 +173,7 @@ def noisy(image, mask, rng):
     return image ^ rng.integers(0, 8, image.shape, dtype=np.uint8), mask
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_any_number_of_workers_gives_the_same_bits(workers):
     """With a function of the user's own behind the steps."""
