@@ -1,7 +1,7 @@
 """What every architecture promises. A new file in src/segtrial/models is tested here without being named."""
 
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 
 import pytest
 import torch
@@ -92,7 +92,7 @@ def made(spec: str, channels: int = 3, seed: int = 0) -> Whole:
     return Whole(core, torch.full((channels,), 0.4), torch.full((channels,), 0.25))
 
 
-@cache
+@lru_cache(maxsize=16)  # a VGG with its fully connected layers takes half a gigabyte
 def ready(spec: str) -> Whole:
     """For tests that change nothing."""
     return made(spec).eval()
