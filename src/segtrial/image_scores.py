@@ -80,7 +80,7 @@ def image_psnr(rows: Rows) -> Float64[np.ndarray, " n"]:
 
 def parts(rows: Rows) -> Float64[np.ndarray, "n s"]:
     """Rows -> what adds up to scores: a row, its PSNR with LEAST_SQUARED_ERROR, its SSIM, and whether it has one."""
-    shown = _decibel(np.maximum(rows[:, 0], LEAST_SQUARED_ERROR), rows[:, 1])
+    shown = np.nan_to_num(_decibel(np.maximum(rows[:, 0], LEAST_SQUARED_ERROR), rows[:, 1]))  # 0 without a pixel
     of_image = np.nan_to_num(_ratio(rows[:, 2], rows[:, 3]))
     return np.concatenate([rows, np.stack([shown, of_image, rows[:, 3] > 0], axis=1)], axis=1)
 

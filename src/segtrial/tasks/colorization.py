@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
 from segtrial import image_scores
@@ -72,7 +72,8 @@ class _Colors(Task):
     def rows(self, scores: Tensor, images: Tensor, planes: Tensor) -> Float64[Tensor, "b 3 v"]:
         photos = as_unit(images)
         answers = (self.colored(scores, photos), with_ab(photos, (0, 0)), with_ab(photos, self.mean_color or (0, 0)))
-        return torch.stack([colour_rows(each.float().cpu(), photos.cpu()) for each in answers], 1)
+        counted = (planes != IGNORE).cpu()
+        return torch.stack([_rows_where(counted, each.float().cpu(), photos.cpu()) for each in answers], 1)
 
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
         return Answer(self.colored(scores[None], as_unit(image[None]))[0].cpu().numpy())
@@ -81,7 +82,7 @@ class _Colors(Task):
         return image_png(answer.values, note=note)
 
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:
-        grey = seen(as_unit(torch.tensor(image)[None]), "lightness")[0].numpy()
+        grey = seen(as_unit(torch.tensor(image)[None]), self.sees)[0].numpy()
         return {"image": image_png(grey), "truth": image_png(image), "answer": image_png(answer.values)}
 
     def of_image(self, rows: Rows) -> Float[np.ndarray, " n"]:
@@ -153,6 +154,19 @@ def as_unit(images: Tensor) -> Float[Tensor, "b 3 h w"]:
 def without(values: Float[Tensor, "b c h w"], planes: UInt8[Tensor, "b h w"]) -> Float[Tensor, "b c h w"]:
     """NaN, which no loss counts, where the plane is IGNORE."""
     return values.masked_fill((planes == IGNORE)[:, None], torch.nan)
+
+
+def _rows_where(
+    counted: Bool[Tensor, "b h w"], answers: Float[Tensor, "b 3 h w"], photos: Float[Tensor, "b 3 h w"]
+) -> Float64[Tensor, "b v"]:
+    """The numbers of each photo over its counted pixels alone; only a photo of which all count has an SSIM."""
+    rows = torch.zeros(len(photos), len(image_scores.COLUMNS), dtype=torch.float64)
+    for row, there, answer, photo in zip(rows, counted, answers, photos, strict=True):
+        if there.all():
+            row[:] = colour_rows(answer[None], photo[None])[0]
+        elif there.any():  # a line of its pixels: only windows, of which a line has none, know what lies beside what
+            row[:] = colour_rows(answer[None, :, None, there], photo[None, :, None, there])[0]
+    return rows
 
 
 def _with_lightness(ab: Float[Tensor, "b 2 h w"], photos: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from segtrial import scores
@@ -80,15 +80,15 @@ class Multilabel(Task):
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
         return Answer((scores > 0).cpu().numpy(), scores.abs().sigmoid().amin(0).cpu().numpy())
 
-    def surest(self, scores: Float[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
+    def last_of(self, masks: Bool[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
         """The classes as one map, to look at: the last class that holds, IGNORE where none does."""
-        shown = np.full(scores.shape[1:], IGNORE, np.uint8)
-        for index, holds in enumerate(scores):
+        shown = np.full(masks.shape[1:], IGNORE, np.uint8)
+        for index, holds in enumerate(masks):
             shown[holds] = index
         return shown
 
     def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
-        shown = self.surest(answer.values)
+        shown = self.last_of(answer.values)
         if part == LABELS:
             return label_png(shown, self.classes, note=note)
         return picture_png(overlay(image, shown, self.classes), note=note)
@@ -98,7 +98,7 @@ class Multilabel(Task):
         return {
             "image": image_png(image),
             "truth": label_png(plane, self.classes),
-            "answer": label_png(self.surest(answer.values), self.classes),
+            "answer": label_png(self.last_of(answer.values), self.classes),
             "confidence": image_png(np.round(answer.confidence * 255).astype(np.uint8)[None]),
         }
 
