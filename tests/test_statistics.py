@@ -136,3 +136,13 @@ def test_undefined_draws_are_left_out():
         nowhere = block_interval(np.zeros((6, 2)), own_blocks(6), mean)
     assert (found.low, found.high) == (1.5, 1.5)
     assert nowhere == NoInterval("the score is undefined in every draw of blocks", 6)
+
+
+def test_a_score_that_may_be_infinite_has_no_interval():
+    def one_over(sums: np.ndarray) -> np.ndarray:
+        return np.divide(1, sums[..., 0], out=np.full(len(sums), np.inf), where=sums[..., 0] > 0)
+
+    rows = np.array([[0.0, 1.0]] * 3 + [[1.0, 1.0]] * 3)
+    found = block_interval(rows, list("abcdef"), one_over)
+    assert isinstance(found, NoInterval)
+    assert found.reason == "the score is infinite in some draws of blocks"

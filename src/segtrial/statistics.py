@@ -65,6 +65,8 @@ def block_interval(
     defined = scores[~np.isnan(scores)]
     if not len(defined):
         return NoInterval("the score is undefined in every draw of blocks", len(names))
+    if not np.isfinite(defined).all():  # such as the PSNR of photos that are reproduced exactly
+        return NoInterval("the score is infinite in some draws of blocks", len(names))
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, len(names))
 
