@@ -296,7 +296,7 @@ def evaluated(score: float, low: float, high: float) -> dict[str, Any]:
 
 def test_how_much_val_flatters_by_hand():
     """Half widths of .03 and .04 are one of .05 for the difference of two independent scores."""
-    run = replace(SOUND, evaluation=SOUND.evaluation | evaluated(0.8, 0.77, 0.83)).but(keep="best")
+    run = replace(SOUND, evaluation=(SOUND.evaluation or {}) | evaluated(0.8, 0.77, 0.83)).but(keep="best")
     run = replace(run, plan=run.plan | {"parts": {"train": 200, "val": 50, "test": 70}})
     (found,) = fitdoctor.examine(run, untouched={"test": evaluated(0.7, 0.66, 0.74)}).findings
     assert found.code == "val_flatters"
