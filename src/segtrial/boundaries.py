@@ -9,12 +9,12 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64, Integer, UInt8
+from jaxtyping import Float64, Int64, Integer, Num, UInt8
 from torch import Tensor
 
 from segtrial.shapes import IGNORE
 
-Sums = Int64[np.ndarray, "*d 4 k"]
+Sums = Num[np.ndarray, "*d 4 k"]
 
 TOLERANCE = 0.0075
 """As a share of the image's diagonal (Csurka 2013, section 4; Perazzi 2016 use .008)."""

@@ -6,12 +6,12 @@ units of 2^-24, float32's own below 1), so that they add up exactly, in any orde
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64, UInt8
+from jaxtyping import Float, Float64, Int64, Num, UInt8
 from torch import Tensor
 
 from segtrial.shapes import IGNORE
 
-Sums = Int64[np.ndarray, "*d 3 bins"]
+Sums = Num[np.ndarray, "*d 3 bins"]
 
 UNIT = 2**-24
 """What confidences are counted in."""
