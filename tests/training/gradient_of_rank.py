@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segtrial import ranks
-from segtrial.recipe import Encoder, Optimizer, Recipe
+from segtrial.recipe import Augment, Encoder, Optimizer, Recipe
 from tests.training.small import learner_on_toytown
 
 FROZEN_FIRST = Encoder(freeze="all", thaw_epoch=0.3)
@@ -17,7 +17,8 @@ FROZEN_FIRST = Encoder(freeze="all", thaw_epoch=0.3)
 def main(out: str, steps: int) -> None:
     """Train `steps` steps without batch normalisation and write what the optimizer was given.
 
-    Once with a network that learns from the start, and once with one whose encoder is frozen in the first step.
+    Once with a network that learns from the start, once with one whose encoder is frozen in the first step, and once
+    from blended images.
     """
     torch.set_num_threads(1)
     sgd = Optimizer(name="sgd", lr=1e-3)
@@ -25,8 +26,10 @@ def main(out: str, steps: int) -> None:
     with ranks.joined(torch.device("cpu")):
         whole = gradients(plain, steps)
         thawed = gradients(plain.model_copy(update={"model": "ternausnet", "encoder": FROZEN_FIRST}), steps)
-        names = ("gradients", "losses", "thawed_gradients", "thawed_losses")
-        np.savez(f"{out}/{ranks.rank()}.npz", **dict(zip(names, (*whole, *thawed), strict=True)))
+        blended = {"model": "unet:batchnorm=false,width=16", "augment": Augment(mixup=1.0)}
+        mixed = gradients(plain.model_copy(update=blended), steps)
+        names = [f"{kind}{what}" for kind in ("", "thawed_", "mixed_") for what in ("gradients", "losses")]
+        np.savez(f"{out}/{ranks.rank()}.npz", **dict(zip(names, (*whole, *thawed, *mixed), strict=True)))
 
 
 def gradients(recipe: Recipe, steps: int) -> tuple[np.ndarray, np.ndarray]:
