@@ -29,7 +29,7 @@ from segtrial.models._encoder import RESNETS, Encoder, EncoderName, make_encoder
 from segtrial.models._resnet import ResNet
 
 MULTI_GRID = (1, 2, 4)
-"""The best of those that the paper compares (table 6)."""
+"""The best of those that the paper compares (section 4)."""
 
 
 class DeepLabV3(nn.Module):
