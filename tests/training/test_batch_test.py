@@ -33,6 +33,7 @@ MODEL = "compact:width=8"
 def room_for(monkeypatch, count: int, model: str = MODEL) -> None:
     """Free memory for so many images of the second phase's size, by what the network is said to keep."""
     costs = models.describe(model, (64, 96), 12, 3)["costs"]
+    assert isinstance(costs, dict)
     needed = costs["bytes_of_weights"] + PEAK * costs["bytes_per_image"] * (count + 0.5)
     monkeypatch.setattr(hardware, "free_bytes", lambda: int(needed / (1 - LEFT_FREE)))
 

@@ -68,6 +68,17 @@ def test_the_steepest_fall_of_a_known_curve_is_found(middle):
     assert said["rates"][-1] == pytest.approx(HIGHEST)
 
 
+def test_a_steeper_fall_near_the_lowest_loss_is_passed_over():
+    """The second fall is the steeper one, and less than a factor of ten below the rate at which the loss is lowest."""
+    losses = [first + 1.2 * second for first, second in zip(cliff(-4.0), cliff(-1.0), strict=True)]
+    losses[85:] = [2.5] * 15  # the loss is lowest at 1e-7 (1e8)^(84/99), which is .61
+    assert math.log10(judged(losses)["suggestion"]) == pytest.approx(-4, abs=0.06)
+    losses = [first + 0.8 * second for first, second in zip(cliff(-4.0), cliff(-2.5), strict=True)]
+    assert math.log10(judged(losses)["suggestion"]) == pytest.approx(-4, abs=0.06)
+    losses = [first + 1.2 * second for first, second in zip(cliff(-4.0), cliff(-2.5), strict=True)]
+    assert math.log10(judged(losses)["suggestion"]) == pytest.approx(-2.5, abs=0.06)
+
+
 def test_a_fall_after_the_lowest_loss_is_no_suggestion():
     """A jump up and a cliff back down: the fall is steeper there, but learning was over before."""
     losses = cliff(-4.0)
@@ -167,7 +178,7 @@ def test_a_run_begins_in_the_folder_as_in_an_empty_one_and_its_report_shows_the_
     }
     page = run.report.read_text()
     assert "Learning rates tried" in page
-    assert "The loss falls steepest at a learning rate of" in page
+    assert "is suggested: the loss falls steepest there" in page
     with pytest.raises(RunError, match=r"holds a run already\. Leave --find-lr out"):
         st.find_lr("compact:width=8", DATA, out, settings=(*WORDS, "steps=2"))
 
@@ -217,7 +228,7 @@ def test_the_command_line_prints_curve_figures_and_what_to_type(tmp_path, capsys
 def test_the_words_fit_the_figures():
     say = picture.wording.rate_test
     base = judged(cliff(-2.0))
-    assert "steepest at a learning rate of 0.0" in say(base)
+    assert "A learning rate of 0.0" in say(base)
     assert "does not diverge up to 10." in say(base)
     assert "diverges at 0.5, a tenth of which is 0.05." in say(base | {"diverged": 0.5, "tenth_of_diverged": 0.05})
     assert "no learning rate is suggested" in say(judged([2.0] * STEPS))

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ RESNET = "fcn:encoder=resnet18"
 
 def core_of(spec: str) -> nn.Module:
     name, options = models.parse(spec)
-    core = models.build(name, 4, **options)
+    core = models.build(name, 4, 3, **options)
     initialise(core, 0)
     return core
 
@@ -166,7 +167,11 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_nothing_asked_for_changes_nothing_and_each_wish_changes_a_step():
     plain = after_a_step(recipe_with())
     assert same(plain, after_a_step(recipe_with(dropout=0.0, stochastic_depth=0.0)))
-    wishes = ({"dropout": 0.5}, {"dropout": 0.5, "dropout_of": "channels"}, {"stochastic_depth": 0.9})
+    wishes: tuple[dict[str, Any], ...] = (
+        {"dropout": 0.5},
+        {"dropout": 0.5, "dropout_of": "channels"},
+        {"stochastic_depth": 0.9},
+    )
     found = [plain, *(after_a_step(recipe_with(**wish)) for wish in wishes)]
     assert not any(same(one, other) for number, one in enumerate(found) for other in found[:number])
     assert same(found[-1], after_a_step(recipe_with(stochastic_depth=0.9)))

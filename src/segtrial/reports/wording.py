@@ -70,7 +70,8 @@ def rate_test(test: Mapping[str, Any]) -> str:
     if test["suggestion"] is None:
         found = "The loss never falls by a tenth, so no learning rate is suggested."
     else:
-        found = f"The loss falls steepest at a learning rate of {test['suggestion']:g}."
+        rate = f"A learning rate of {test['suggestion']:g} is suggested"
+        found = f"{rate}: the loss falls steepest there, and is lowest at ten times that rate or more."
     if test["diverged"] is None:
         return f"{found} It does not diverge up to {test['rates'][-1]:g}."
     return f"{found} It diverges at {test['diverged']:g}, a tenth of which is {test['tenth_of_diverged']:g}."

@@ -1,16 +1,17 @@
 """Recipe -> how the loss answers to ever higher learning rates, and the rate to take: the learning-rate range test.
 
     rate of step k   LOWEST (HIGHEST / LOWEST)^(k / (STEPS - 1)), on the first batches of the run itself
-    suggestion       where the smoothed loss falls steepest over the logarithm of the rate, before it is lowest
+    suggestion       where the smoothed loss falls steepest over the logarithm of the rate, among rates up to a tenth of
+                     the one at which it is lowest: above them it soon rises
     diverged         the first rate at which the smoothed loss is DIVERGED times its lowest, or the loss is no number
 
 The network is the run's at step 0 and is thrown away. Nothing is drawn that the run would not draw: the same recipe
 and data give the same figures.
 
 Smith. Cyclical learning rates for training neural networks. WACV 2017, section 3.3. https://arxiv.org/abs/1506.01186
-Smith raises the rate linearly and looks at the accuracy; the exponential sweep, the smoothed loss and the steepest
-descent are Gugger's (How do you find a good learning rate, 2018), who smooths by a running mean. That one lags behind
-the rates, so the mean here is centred.
+Smith raises the rate linearly and looks at the accuracy; the exponential sweep, the smoothed loss and the tenth
+of the lowest are Gugger's (How do you find a good learning rate, 2018), who smooths by a running mean. That one lags
+behind the rates, so the mean here is centred.
 """
 
 from contextlib import nullcontext
@@ -38,6 +39,8 @@ LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHED = 3.0
 """Standard deviation, in steps, of the weights of the centred mean: a quarter of a decade."""
 DIVERGED = 4.0
+HIGHEST_SHARE = 0.1
+"""Of the rate with the lowest loss: the highest rate that is suggested."""
 LEAST_FALL = 0.1
 """A smoothed loss that never falls by this share of its first value suggests nothing."""
 
@@ -131,9 +134,10 @@ def judged(losses: list[float]) -> dict[str, Any]:
 
 def _steepest(mean: Float[np.ndarray, " n"]) -> float | None:
     lowest = int(mean.argmin())
-    if lowest < 2 or mean[0] - mean[lowest] < LEAST_FALL * abs(mean[0]):
+    last = int((rates() <= rates()[lowest] * HIGHEST_SHARE).sum()) - 1
+    if last < 1 or mean[0] - mean[lowest] < LEAST_FALL * abs(mean[0]):
         return None
-    fall = mean[2 : lowest + 1] - mean[: lowest - 1]  # from the step before to the step after: equal in log(rate)
+    fall = mean[2 : last + 2] - mean[:last]  # from the step before to the step after: equal in log(rate)
     return _short(float(rates()[1 + int(fall.argmin())]))
 
 
