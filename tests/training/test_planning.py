@@ -54,6 +54,12 @@ def test_crops_are_at_least_two_multiples_each_way():
     assert [phase.size for phase in phase_shapes(Recipe(phases=HALVES), [(128, 40)])] == [(64, 64), (128, 64)]
 
 
+def test_crops_of_tiny_images_are_no_larger_than_they_are():
+    """CIFAR's 32x32 would cost four times as much at 64x64, three quarters of it beyond the image."""
+    assert [phase.size for phase in phase_shapes(Recipe(phases=HALVES), [(32, 32)])] == [(32, 32), (32, 32)]
+    assert [phase.size for phase in phase_shapes(Recipe(phases=HALVES), [(20, 33)])] == [(32, 64), (32, 64)]
+
+
 def test_evaluations_are_even_and_leave_the_last_to_the_end():
     assert evaluation_steps(100, 4) == (25, 50, 75)
     assert evaluation_steps(100, 1) == ()

@@ -1,5 +1,6 @@
 """Recipe + data + machine -> Plan: shares become pixels and steps, minutes become steps by a short measurement."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +31,8 @@ from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.watch import Watch
 
 CROP_MULTIPLE = 32
-"""Pixels; crops are at least two of them (see `Whole.padded_size`). The same for every network, so that two variants
-with one seed see the same crops."""
+"""Pixels; crops are at least two of them (see `Whole.padded_size`), or one where the images are no larger. The same
+for every network, so that two variants with one seed see the same crops."""
 
 STATE_BYTES = 16
 """Of each parameter, whatever the batch: weight, gradient, running mean and at least one moment, in float32."""
@@ -203,7 +204,9 @@ def phase_shapes(recipe: Recipe, sizes: Sequence[tuple[int, int]]) -> tuple[Plan
     for phase in recipe.phases:
         shrink = min(1.0, (recipe.crop_pixels / (height * width * phase.crop**2)) ** 0.5)
         size = tuple(
-            max(2, round(side * phase.crop * shrink / CROP_MULTIPLE)) * CROP_MULTIPLE for side in (height, width)
+            max(min(2, math.ceil(side / CROP_MULTIPLE)), round(side * phase.crop * shrink / CROP_MULTIPLE))
+            * CROP_MULTIPLE
+            for side in (height, width)
         )
         planned.append(PlannedPhase(steps=0, batch=phase.batch, size=(size[0], size[1]), scale=phase.scale))
     return tuple(planned)
