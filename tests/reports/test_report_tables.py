@@ -37,9 +37,9 @@ EVALUATION = {
 }
 
 
-def shown(*, terminal):
+def shown(*, terminal, evaluation=EVALUATION):
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None, legacy_windows=False)
-    tables.show(EVALUATION, console)
+    tables.show(evaluation, console)
     return console.file.getvalue()
 
 
@@ -66,3 +66,49 @@ def test_a_pipe_gets_a_line_for_each_score_in_columns():
         "pixel_accuracy  –      none            share of right pixels",
         "No interval: the score is undefined.",
     ]
+
+
+def test_colours_stand_beside_grey_and_the_mean_colour_and_have_no_classes():
+    colors = {
+        "task": "colorization",
+        "split": "val",
+        "n_images": 2,
+        "scores": {"psnr": 21.5},
+        "intervals": {"psnr": None},
+        "definitions": {"psnr": "mean over photos; in dB"},
+        "baselines": {"grey": {"psnr": 20.25}, "mean_color": {"psnr": None}},
+        "per_class": [],
+    }
+    console = Console(file=io.StringIO(), force_terminal=False, width=120)
+    tables.show(colors, console)
+    assert console.file.getvalue().splitlines() == [
+        "val: 2 images",
+        "score  value   95 % interval  grey    mean color  what it is",
+        "psnr   21.500  none           20.250  –           mean over photos",
+    ]
+
+
+COLORS = {
+    "split": "val",
+    "n_images": 3,
+    "task": "colorization",
+    "scores": {"psnr": 21.5},
+    "intervals": {"psnr": None},
+    "definitions": {"psnr": "in dB"},
+    "per_class": [],
+    "baselines": {"grey": {"psnr": 20.25}, "mean_color": {"psnr": None}},
+}
+
+
+def test_colours_are_shown_beside_the_baselines_and_have_no_classes():
+    assert shown(terminal=False, evaluation=COLORS).splitlines() == [
+        "val: 3 images",
+        "score  value   95 % interval  grey    mean color  what it is",
+        "psnr   21.500  none           20.250  –           in dB",
+    ]
+
+
+@pytest.mark.parametrize(("task", "unit"), [("classification", "images"), ("segmentation", "pixels")])
+def test_classes_say_what_was_counted(task, unit):
+    lines = shown(terminal=False, evaluation=EVALUATION | {"task": task}).splitlines()
+    assert next(line for line in lines if line.startswith("class ")).split()[-1] == unit

@@ -12,27 +12,37 @@ from segtrial.reports import wording
 
 Rows = Sequence[Sequence[str]]
 
-SCORE_HEAD = ("score", "value", "95 % interval", "what it is")
-CLASS_HEAD = ("class", "IoU", "Dice", "precision", "recall", "pixels")
+CLASS_HEAD = ("class", "IoU", "Dice", "precision", "recall")
 
 
 def show(evaluation: Mapping[str, Any], console: Console) -> None:
-    """Print the scores with their intervals, then the classes."""
+    """Print the scores with their intervals and what they are compared with, then the classes if there are any."""
     _line(console, f"{evaluation['split']}: {wording.count(evaluation['n_images'])} images")
-    _rows(console, SCORE_HEAD, score_rows(evaluation), numbers=(1,))
+    head = score_head(evaluation)
+    _rows(console, head, score_rows(evaluation), numbers=(1, *range(3, len(head) - 1)))
     if evaluation.get("reason"):
         _line(console, f"No interval: {evaluation['reason']}.")
-    _line(console, "")
-    _rows(console, CLASS_HEAD, class_rows(evaluation), numbers=(1, 2, 3, 4, 5))
+    if evaluation["per_class"]:
+        _line(console, "")
+        unit = "images" if evaluation.get("task") == "classification" else "pixels"
+        _rows(console, (*CLASS_HEAD, unit), class_rows(evaluation), numbers=(1, 2, 3, 4, 5))
 
 
-def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Name, value, interval and the gist of the definition of each score; the report and --json have the rest."""
+def score_head(evaluation: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of the scores: photos that a network colours are compared with grey and with the mean colour."""
+    compared = (name.replace("_", " ") for name in evaluation.get("baselines", {}))
+    return ("score", "value", "95 % interval", *compared, "what it is")
+
+
+def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Name, value, interval, baselines and the gist of the definition of each score; --json has the rest."""
+    baselines = evaluation.get("baselines", {}).values()
     return [
         (
             name,
             wording.score(value),
             wording.interval(evaluation["intervals"][name]),
+            *(wording.score(scores[name]) for scores in baselines),
             wording.plain(evaluation["definitions"][name].split(";")[0].rstrip(".")),
         )
         for name, value in evaluation["scores"].items()
