@@ -28,7 +28,13 @@ class SegtrialError(Exception):
 
 
 class UserError(SegtrialError):
-    """The user's input is at fault. `UserError(place, found, fix)` reads "place: found. fix"."""
+    """The user's input is at fault. `UserError(place, found, fix)` reads "place: found. fix".
+
+    `parts` are the errors that this one lists, and `files` the files at fault where `place` is not one of them.
+    """
+
+    parts: tuple["UserError", ...] = ()
+    files: tuple[str, ...] = ()
 
     def __init__(self, place: str | Path, found: str, fix: str):
         super().__init__(f"{place}: {found}. {fix}")

@@ -50,4 +50,6 @@ def raise_all(place: str | Path, errors: Sequence[DataError], total: int) -> Non
     if errors:
         first = errors[0]
         faults = listing(f"\n  {error.place}: {error.found}" for error in errors)
-        raise type(first)(place, f"{len(errors)} of {total} files are at fault:{faults}", first.fix)
+        error = type(first)(place, f"{len(errors)} of {total} files are at fault:{faults}", first.fix)
+        error.parts = tuple(errors)
+        raise error

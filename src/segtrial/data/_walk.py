@@ -4,7 +4,9 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +39,19 @@ PART_WORDS = {
 INSTANCES = "SegmentationObject"  # Pascal VOC's numbered objects, beside its SegmentationClass
 
 
+_hidden: ContextVar[frozenset[str]] = ContextVar("hidden", default=frozenset())
+
+
+@contextmanager
+def hiding(paths: frozenset[str]) -> Iterator[None]:
+    """Inside, `walk` passes over these files and folders: the data doctor looks at a folder without what is broken."""
+    token = _hidden.set(paths)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
+
+
 @dataclass(frozen=True)
 class File:
     """One picture file. `key` is its path below the root without extension; `rest` the folders that say nothing."""
@@ -65,6 +80,8 @@ def walk(root: Path) -> Found:
     found, seen, waiting = Found(), {os.path.realpath(root)}, [root]
     while waiting:
         for entry in _entries(waiting.pop()):
+            if entry.path in _hidden.get():
+                continue
             if entry.name.startswith(".") or entry.name.lower() in JUNK:
                 found.junk += 1
             elif _is_folder(entry):

@@ -210,7 +210,9 @@ def _unpaired(root: Path, images: Sequence[File], masks: Sequence[File], suffix:
         twice = [str(file.path.relative_to(root)) for file in files if counts[(*_place(file, 2), file.stem)] > 1]
         if twice:
             found = f"{kind} that share one name: {listing(twice)}"
-            return PairingError(root, found, "Keep one, or name the folder in data.yaml (images:, masks:)")
+            error = PairingError(root, found, "Keep one, or name the folder in data.yaml (images:, masks:)")
+            error.files = tuple(twice)
+            return error
     places = _places(images, 2)
     ranked = [suffix] if suffix is not None else _suffixes(places, masks, 2, "") or [""]
     fitting = [one for one in ranked if _covers(places, masks, one)]
@@ -236,4 +238,6 @@ def _partners(root: Path, places: dict[tuple[str, ...], File], masks: Sequence[F
     )
     rule = f"a mask has its image's name plus {suffix!r}" if suffix else "a mask has its image's name"
     fix = f"Add or remove the partners ({rule}; another rule is declared in data.yaml: mask_suffix)"
-    return PairingError(root, found, fix)
+    error = PairingError(root, found, fix)
+    error.files = tuple(str(path.relative_to(root)) for path in (*alone, *orphans))
+    return error
