@@ -96,8 +96,8 @@ class Batches:
         self.seed, self.mirrored, self.device = seed, mirrored, device
         self._first_steps = tuple(accumulate((phase.steps for phase in phases), initial=0))
         self._first_places = tuple(accumulate((phase.steps * phase.batch for phase in phases), initial=0))
-        on_host = device is None or augmentation.on_arrays
-        self._resident = None if on_host else make_resident(store, device)
+        place = None if augmentation.on_arrays else device
+        self._resident = make_resident(store, place) if place is not None else None
 
     @property
     def steps(self) -> int:
