@@ -81,6 +81,9 @@ class Header(_Part):
     def _check(self) -> "Header":
         if not len(self.mean) == len(self.std) == self.in_channels:
             raise ValueError(f"{len(self.mean)} means and {len(self.std)} stds for {self.in_channels} channels")
+        task = tasks.TASKS.get(self.task)  # an unknown one is named, with those there are, where it is made
+        if task and task.sees != "image" and self.in_channels != 1:
+            raise ValueError(f"{self.in_channels} channels, and {self.task} is shown one channel of a photo")
         if min(self.std) <= 0:
             raise ValueError(f"std {list(self.std)} must be above 0")
         large = [name for name, value in self.options.items() if isinstance(value, int) and abs(value) > LARGEST_OPTION]

@@ -68,7 +68,7 @@ class Task(ABC):
     def empty(self) -> np.ndarray:
         """No rows, `0 *row`: their type and shape."""
 
-    def compared(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+    def compared(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k H W"]:
         """The scores in the form that the target has."""
         return scores
 
@@ -84,7 +84,7 @@ class Task(ABC):
     def rows(self, scores: Float[Tensor, "b k h w"], images: Tensor, planes: UInt8[Tensor, "b h w"]) -> Tensor:
         """One additive row for each image, on the CPU (law 2)."""
 
-    def class_scores(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b classes h w"]:
+    def class_scores(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b classes H W"]:
         """Scores whose softmax are the probabilities of the classes: what `extras` look at."""
         return self.compared(scores)
 
