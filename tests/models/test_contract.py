@@ -92,7 +92,7 @@ def made(spec: str, channels: int = 3, seed: int = 0) -> Whole:
     return Whole(core, torch.full((channels,), 0.4), torch.full((channels,), 0.25))
 
 
-@lru_cache(maxsize=16)  # a VGG with its fully connected layers takes half a gigabyte
+@lru_cache(maxsize=6)  # a VGG with its fully connected layers takes half a gigabyte
 def ready(spec: str) -> Whole:
     """For tests that change nothing."""
     return made(spec).eval()
