@@ -40,6 +40,7 @@ OF_TASK: Mapping[str, Mapping[str, Any]] = {
 }
 """What a task's recipe has where nothing else is said; the fields' own defaults are segmentation's."""
 LATER = (
+    *("split.method", "split.folds", "split.fold", "split.gap", "split.force"),
     *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
@@ -140,6 +141,8 @@ class Recipe(Part):
             raise ValueError(f"augment.{mixed[0]} mixes masks, which {self.task} has none of; set it to 0")
         if self.augment.mixup and self.task.startswith("colorization"):
             raise ValueError(f"augment.mixup blends the answers too, which {self.task} makes of the image; set it to 0")
+        if self.loss.class_weights != "none" and self.task.startswith("colorization"):
+            raise ValueError(f"loss.class_weights weighs classes, which {self.task} has none of; set it to none")
         if self.start and self.encoder.weights != "none":
             raise ValueError("start (--from) and encoder.weights are given together; keep one")
         return self

@@ -9,6 +9,7 @@ from segtrial.errors import RecipeError, SplitError
 from segtrial.recipe import Phase, Recipe
 from segtrial.training.plan import PlannedPhase
 from segtrial.training.planning import check_parts, evaluation_steps, image_statistics, phase_shapes, with_steps
+from tests.tasks import folders
 
 HALVES = (Phase(share=0.5, batch=4, crop=0.5, scale=(0.5, 1.0)), Phase(share=0.5, batch=2, crop=1.0, scale=(1.0, 1.0)))
 SHAPES = tuple(PlannedPhase(steps=0, batch=p.batch, size=(32, 32), scale=p.scale) for p in HALVES)
@@ -87,3 +88,12 @@ def test_a_part_without_images_is_refused():
     )
     with pytest.raises(SplitError, match=r"the train part is empty"):
         check_parts(broken)
+
+
+def test_of_whole_images_statistics_count_images_and_not_their_pixels(tmp_path, own_cache):
+    """Two images of class ant, one of them large; three of class bee."""
+    for name, size in (("ant/0", 4), ("ant/1", 40), ("bee/2", 8), ("bee/3", 8), ("bee/4", 2)):
+        folders.save(tmp_path / "train" / f"{name}.png", folders.photo(0, size=(size, size)))
+        folders.save(tmp_path / "val" / f"{name}.png", folders.photo(1))
+    found = image_statistics(open_store(open_dataset(tmp_path, content="classes"), "train"), 2, whole=True)
+    assert (found.pixels, found.around) == ((2, 3), (5, 5))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from segtrial.classes import Classes
-from segtrial.data._walk import JUNK, PART_WORDS, File, part_of, require_own_names, walk
+from segtrial.data._walk import IMAGE_WORDS, JUNK, MASK_WORDS, PART_WORDS, File, part_of, require_own_names, walk
 from segtrial.data.pictures import read_image
 from segtrial.data.reading import Fingerprint, channels_of
 from segtrial.data.sample import Dataset, Item, Sample
@@ -179,4 +179,8 @@ def _names(root: Path, bases: Sequence[Base]) -> list[str]:
         inner = f"; or is {root / names[0]} the folder that you mean?" if bases[0].name == "" else ""
         fix = f"Give the folder that holds a folder for each of at least two classes{inner}"
         raise DataError(root, f"one class only: {listing(names)}", fix)
+    words = {name.lower() for name in names}
+    if words & MASK_WORDS and words <= MASK_WORDS | IMAGE_WORDS:
+        fix = "Choose task=segmentation (or binary, multilabel), or rename the folders"
+        raise DataError(root, f"folders called {listing(names)}: these are images with masks, not classes", fix)
     return names

@@ -75,6 +75,9 @@ def terms(text: str, kind: str = "classes", label_smoothing: float = 0.0) -> tup
     if "cross_entropy" not in [term.name for term in found]:
         fix = "Set loss.label_smoothing=0, or add cross_entropy"
         raise RecipeError("loss.label_smoothing", f"{label_smoothing:g} without cross_entropy in {text!r}", fix)
+    if "label_smoothing" not in LOSSES[kind]["cross_entropy"].options:
+        found_words = f"{label_smoothing:g}, and the cross-entropy of {kind} has none"
+        raise RecipeError("loss.label_smoothing", found_words, "Set loss.label_smoothing=0")
     return tuple(
         replace(term, loss=term.loss.using(label_smoothing=label_smoothing)) if term.name == "cross_entropy" else term
         for term in found

@@ -51,7 +51,8 @@ def make_plan(
 ) -> Plan:
     """The plan of a new run. A budget in minutes is turned into steps here, once, by timing a few of them."""
     train, task = stores["train"], tasks.make(recipe.task, dataset.classes)
-    measured = image_statistics(train, len(dataset.classes), task.sees)
+    whole = task.content == "classes"
+    measured = image_statistics(train, len(dataset.classes), task.sees, whole=whole)
     channels = len(measured.mean)
     model = model_summary(recipe.model, task.outputs, channels)
     encoder = encoder_weights(recipe, channels)
@@ -150,13 +151,16 @@ class ImageStatistics(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     pixels: tuple[int, ...]
-    """Of each class."""
+    """Of each class; images, where they have one class as a whole."""
     around: tuple[int, ...]
-    """Counted pixels, of any class, of the images that show each class."""
+    """Counted pixels, of any class, of the images that show each class; all images, where they have one class."""
 
 
-def image_statistics(store: Store, num_classes: int, sees: Sees = "image") -> ImageStatistics:
-    """Mean and standard deviation of each channel that a network sees, and how many pixels each class has."""
+def image_statistics(store: Store, num_classes: int, sees: Sees = "image", *, whole: bool = False) -> ImageStatistics:
+    """Mean and standard deviation of each channel that a network sees, and how many pixels each class has.
+
+    With `whole` an image has one class, and counts once, however large it is.
+    """
     total = squares = np.zeros(store.channels if sees == "image" else 1)
     pixels, around, values = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64), 0
     for sample in _measured(store):
@@ -165,9 +169,11 @@ def image_statistics(store: Store, num_classes: int, sees: Sees = "image") -> Im
         squares = squares + (unit**2).sum((1, 2))
         values += unit[0].size
         shown = np.bincount(sample.target.ravel(), minlength=IGNORE + 1)[:num_classes]
+        shown = np.minimum(shown, 1) if whole else shown
         pixels += shown
         around += np.where(shown > 0, shown.sum(), 0)
     mean = total / values
+    around = np.full_like(around, pixels.sum()) if whole else around
     std = np.sqrt(np.maximum(squares / values - mean**2, 1e-4))  # a constant channel is left at scale 1/100
     return ImageStatistics(_rounded(mean), _rounded(std), tuple(pixels.tolist()), tuple(around.tolist()))
 
