@@ -108,7 +108,7 @@ def _only_ending(root: Path, files: Sequence[File], endings: Counter[str]) -> st
     images = [file for file in files if not file.stem.endswith(tuple(candidates))] if candidates else []
     fitting = [ending for ending in candidates if 2 * endings[ending] > len(images)]
     if len(fitting) > 1:
-        raise _several(root, fitting, len(images))
+        raise _several(root, fitting, len(images), files)
     if fitting:
         return fitting[0]
     said = {ending for file in files for ending in _endings(file.stem)[-1:] if _says_mask(ending)}
@@ -119,10 +119,13 @@ def _says_mask(ending: str) -> bool:
     return ending.lstrip("_-. ").lower() in SUFFIX_WORDS
 
 
-def _several(root: Path, suffixes: Sequence[str], images: int) -> PairingError:
+def _several(root: Path, suffixes: Sequence[str], images: int, files: Sequence[File]) -> PairingError:
+    """The error for several masks an image; its `files` are those that the first suffix leaves out."""
     found = f"{images} images have several masks each, with the suffixes {listing(sorted(suffixes))}"
-    fix = f'Choose one in {root / "data.yaml"}: "mask_suffix: {sorted(suffixes)[0]}"'
-    return PairingError(root, found, fix)
+    first, *others = sorted(suffixes)
+    error = PairingError(root, found, f'Choose one in {root / "data.yaml"}: "mask_suffix: {first}"')
+    error.files = tuple(str(file.path.relative_to(root)) for file in files if file.stem.endswith(tuple(others)))
+    return error
 
 
 def _no_masks(root: Path, found: Found) -> PairingError:
@@ -217,7 +220,7 @@ def _unpaired(root: Path, images: Sequence[File], masks: Sequence[File], suffix:
     ranked = [suffix] if suffix is not None else _suffixes(places, masks, 2, "") or [""]
     fitting = [one for one in ranked if _covers(places, masks, one)]
     if len(fitting) > 1:
-        return _several(root, fitting, len(images))
+        return _several(root, fitting, len(images), masks)
     return _partners(root, places, masks, ranked[0])
 
 

@@ -1,1 +1,144 @@
-"""A folder in, what it is and what is wrong with it out: the data doctor."""
+"""A folder in, what it is and what is wrong with it out: the data doctor.
+
+source -> understanding.py (open it, and again without what is broken) -> survey.py (a record of every file, one pass)
+-> images.py masks.py classes.py parts.py (records -> findings) -> Inspection; describe.py writes data.yaml from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from segtrial.classes import Classes
+from segtrial.data.masks import Encoding
+from segtrial.data.sample import Dataset
+from segtrial.errors import UserError
+from segtrial.inspection import classes, faults, images, masks, parts
+from segtrial.inspection.finding import Finding, by_severity, finding, has_errors
+from segtrial.inspection.guess import FARTHEST, Guess, guess
+from segtrial.inspection.records import Looker, Record
+from segtrial.inspection.survey import Progress, survey
+from segtrial.inspection.understanding import Understanding, understand_source
+
+GUESSABLE = ("mask.colors", "mask.lossy", "mask.holes", "mask.unknown_colors")
+"""Errors that a description mends, whose classes can be found by looking at the masks."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a source is. `guessed` are classes that no table names; `records` hold a few numbers of every file."""
+
+    source: str
+    understood: Understanding
+    classes: Classes | None
+    encoding: Encoding | None
+    shares: tuple[classes.ClassShare, ...]
+    records: tuple[Record, ...]
+    findings: tuple[Finding, ...]
+    guessed: bool = False
+
+    @property
+    def dataset(self) -> Dataset | None:
+        """None if it cannot be trained on as it is."""
+        return self.understood.dataset
+
+    @property
+    def layout(self) -> str:
+        """The name of the reader that understood it, "unknown" if none did."""
+        return self.dataset.layout if self.dataset is not None else "unknown"
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Images of each part that was looked at."""
+        return {name or "all": len(items) for name, items in self.understood.items.items()}
+
+    @property
+    def failed(self) -> bool:
+        """Whether any finding is an error."""
+        return has_errors(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `inspect --json` prints, schema 1."""
+        return {
+            "schema": 1,
+            "layout": self.layout,
+            "classes": [share.to_json() for share in self.shares],
+            "parts": dict(self.parts),
+            "findings": [one.to_json() for one in self.findings],
+        }
+
+
+def inspect(source: str | Path, *, cache: Path | None = None, progress: Progress | None = None) -> Inspection:
+    """Look at everything in `source` and say what it is and what is wrong. Raises DataNotFound if there is nothing.
+
+    `cache`: where records are kept for the next time (default: the user's cache folder).
+    """
+    understood = understand_source(source)
+    place = str(Path(source).resolve()) if understood.root is not None else str(source)
+    known, encoding = _known(understood)
+    whole = understood.content == "classes"
+    looker = Looker(understood.dataset, encoding, len(known) if known else 0, whole)
+    records = survey(understood.items, looker, place, cache, progress)
+    found = faults.of_errors(understood.root, understood.faults)
+    guessed: Guess | None = None
+    if understood.dataset is None and any(one.code in GUESSABLE for one in found):
+        guessed = guess(records)
+        if guessed is not None:
+            looker = Looker(None, guessed.encoding, len(guessed.classes))
+            records = survey(understood.items, looker, place, cache, progress)
+            known, encoding = guessed.classes, _tightened(guessed.encoding, records)
+            found = [_mended(one) for one in found]
+    found += _findings(understood, known, encoding, records, whole=whole)
+    shares = tuple(classes.shares(known, records)) if known is not None else ()
+    return Inspection(
+        str(source), understood, known, encoding, shares, tuple(records), tuple(by_severity(found)), guessed is not None
+    )
+
+
+def _known(understood: Understanding) -> tuple[Classes | None, Encoding | None]:
+    """The classes of a data set that opened, and its masks' encoding if they are picture files."""
+    dataset = understood.dataset
+    if dataset is None:
+        return None, None
+    encoding = getattr(dataset.read, "encoding", None)
+    return dataset.classes, encoding if isinstance(encoding, Encoding) else None
+
+
+def _findings(
+    understood: Understanding,
+    known: Classes | None,
+    encoding: Encoding | None,
+    records: list[Record],
+    *,
+    whole: bool,
+) -> list[Finding]:
+    root = understood.root
+    names = known.names if known is not None else ()
+    colors = encoding is not None and encoding.colors is not None
+    found = [*faults.of_records(root, records), *images.check_images(root, records)]
+    found += images.check_names(root, records, understood.found)
+    if not whole:
+        found += masks.check_masks(root, records, names, colors=colors)
+    if known is not None:
+        found += classes.check_classes(known, records, whole=whole)
+    if understood.dataset is not None:
+        found += parts.check_parts(understood.dataset)
+    return found
+
+
+def _tightened(encoding: Encoding, records: list[Record]) -> Encoding:
+    """The encoding with the tolerance that the masks need, and no more."""
+    if encoding.colors is None:
+        return encoding
+    worst = max((record.mask.worst for record in records if record.mask is not None), default=0.0)
+    return replace(encoding, tolerance=min(FARTHEST, float(int(worst) + 1)) if worst else 0.0)
+
+
+def _mended(one: Finding) -> Finding:
+    """The finding with the fix that a written description is."""
+    if one.code not in GUESSABLE:
+        return one
+    return replace(one, fix=f"{masks.WRITE}; then edit the names of the classes there. Or: {one.fix}")
+
+
+__all__ = ["Finding", "Inspection", "Record", "UserError", "finding", "inspect"]

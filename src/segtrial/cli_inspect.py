@@ -1,0 +1,130 @@
+"""DATA -> what it is and what is wrong with it: `segtrial inspect`, in sentences or as one JSON object."""
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from segtrial.errors import listing
+
+if TYPE_CHECKING:
+    from segtrial.inspection import Inspection
+    from segtrial.inspection.finding import Finding
+
+WIDTH = 100
+"""Columns of a sentence."""
+
+FILES_SHOWN = 5
+"""Files of a finding that are printed; `--json` has more."""
+
+USERS = 2
+"""The exit code where a finding is an error."""
+
+
+def inspect(
+    data: Annotated[str, typer.Argument(help="A folder, a data.yaml, an .npz file, or toytown.", show_default=False)],
+    write: Annotated[
+        Path | None, typer.Option(help="Write the description that train reads, such as data.yaml.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let --write write over a file that is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")] = False,
+) -> None:
+    """Say what a folder of images and masks is, and what is wrong with it.
+
+    Every file is looked at, and every fault is named with the files and the fix. Exit code 2 if any is an error.
+    """
+    import segtrial.inspection as doctor
+    from segtrial import console
+
+    with console.watching() as watch:
+        inspection = doctor.inspect(data, progress=lambda done, total: watch.bar(done, total, "looking at files"))
+    if as_json:
+        print(json.dumps(inspection.to_json(), indent=1, allow_nan=False))
+    else:
+        print("\n".join(_lines(inspection)))
+    if write is not None:
+        from segtrial.inspection.describe import write_description
+
+        advice = write_description(inspection, write, force=force)
+        typer.echo(f"\nWritten: {write}. {advice}", err=as_json)
+    if inspection.failed:
+        raise typer.Exit(USERS)
+
+
+def _lines(inspection: "Inspection") -> Iterator[str]:
+    """All that is known, for people."""
+    from segtrial.reports.wording import plain
+
+    yield f"{plain(inspection.source)}: {_layout(inspection)}"
+    for one in inspection.findings:
+        if one.code == "layout.read":
+            yield from _wrapped("", plain(one.message))
+    yield f"\nparts     {listing(f'{name} {count}' for name, count in inspection.parts.items()) or 'none'}"
+    yield from _pictures(inspection)
+    yield from _classes(inspection)
+    others = [one for one in inspection.findings if one.code != "layout.read"]
+    for severity in ("error", "warning", "note"):
+        for one in others:
+            if one.severity == severity:
+                yield from _finding(one)
+    counts = Counter(one.severity for one in others)
+    yield f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes"
+
+
+def _layout(inspection: "Inspection") -> str:
+    if inspection.dataset is None:
+        return "cannot be trained on as it is"
+    return f"layout {inspection.layout}"
+
+
+def _pictures(inspection: "Inspection") -> Iterator[str]:
+    """Sizes, channels and bit depths of the images, and the kinds of mask."""
+    looks = [record.image for record in inspection.records if record.image is not None]
+    masks = [record.mask for record in inspection.records if record.mask is not None]
+    sizes = Counter(f"{look.size[0]}x{look.size[1]}" for look in looks)
+    kinds = Counter(f"{look.format} {look.mode} {look.channels}x{look.bits} bits".strip() for look in looks)
+    drawn = Counter(f"{look.format} {look.mode}" if look.path else "drawn from outlines" for look in masks)
+    for label, counts in (("sizes", sizes), ("images", kinds), ("masks", drawn)):
+        if counts:
+            shown = listing((f"{what} ({count})" for what, count in counts.most_common()), most=4)
+            yield f"{label:<9} {shown}"
+
+
+def _classes(inspection: "Inspection") -> Iterator[str]:
+    from segtrial.inspection.classes import ignored_share
+    from segtrial.reports.wording import plain
+
+    if not inspection.shares:
+        return
+    made_up = " (made up from the masks)" if inspection.guessed else ""
+    yield f"\n{len(inspection.shares)} classes{made_up}: colour, share of the pixels, share of the images"
+    width = min(30, max(len(share.name) for share in inspection.shares))
+    for number, share in enumerate(inspection.shares):
+        color = "#{:02x}{:02x}{:02x}".format(*share.color)
+        name = plain(share.name)
+        yield f"{number:4d}  {name:<{width}}  {color}  {100 * share.pixels:6.2f} %  {100 * share.images:6.1f} %"
+    ignored = ignored_share(inspection.records)
+    if ignored:
+        yield f"      {'ignored':<{width}}           {100 * ignored:6.2f} % of all"
+
+
+def _finding(one: "Finding") -> Iterator[str]:
+    from segtrial.reports.wording import plain
+
+    yield ""
+    yield from _wrapped(f"{one.severity:<9} ", f"{one.code}: {plain(one.message)}")
+    if one.files:
+        more = f" and {one.count - FILES_SHOWN} more" if one.count > FILES_SHOWN else ""
+        yield from _wrapped("          ", f"files: {', '.join(plain(name) for name in one.files[:FILES_SHOWN])}{more}")
+    yield from _wrapped("          ", f"fix: {plain(one.fix)}")
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""A data set's parts and groups -> findings: too few images, clips cut or shared, and official parts that leak."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from segtrial.data.camvid import LEAK
+from segtrial.data.sample import Dataset, Item
+from segtrial.errors import listing
+from segtrial.inspection.finding import Finding, finding
+
+FEWEST = 20
+"""Fewer images in a part give no interval worth having."""
+
+HOLD_OUT = "`--set split.val_groups=[GROUP]` holds whole groups out"
+
+
+def check_parts(dataset: Dataset) -> list[Finding]:
+    """All findings on parts that need no look at the pictures."""
+    return [*_few(dataset.parts), *_shared(dataset), *_clip(dataset.parts), *_groups(dataset.parts), *_notes(dataset)]
+
+
+def _few(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
+    few = [f"{name} has {len(items)}" for name, items in parts.items() if 0 < len(items) < FEWEST]
+    if not few:
+        return []
+    fix = "Scores on so few images have wide intervals: read these, and repeat over several seeds or folds"
+    return [
+        finding("part.few", "warning", f"parts with fewer than {FEWEST} images: {listing(few)}", fix, count=len(few))
+    ]
+
+
+def _shared(dataset: Dataset) -> list[Finding]:
+    """Groups that train shares with another part: video sequences, patients."""
+    groups = {name: {item.group for item in items} for name, items in dataset.parts.items()}
+    findings = []
+    for name, others in groups.items():
+        both = sorted(others & groups.get("train", set())) if name != "train" else []
+        if not both:
+            continue
+        files = [item.key for item in dataset.parts[name] if item.group in both]
+        if dataset.layout == "camvid" and name == "val":
+            code, message = "leak.official", LEAK.split(". `")[0]
+        else:
+            code = "leak.group"
+            message = f"{len(files)} images of {name} are of groups that train has too ({listing(both, most=4)})"
+        findings.append(finding(code, "warning", f"{message}: scores on {name} read too high", HOLD_OUT, files))
+    return findings
+
+
+def _clip(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
+    """One single group: whatever is held out is of the same scene."""
+    sizes = Counter(item.group for items in parts.values() for item in items)
+    if len(sizes) != 1 or sizes.total() < 2:
+        return []
+    message = f"all {sizes.total()} images are one clip ({next(iter(sizes))}): a random split of it leaks"
+    fix = "The split leaves a gap in time; scores hold for this scene only. Add clips of other scenes"
+    return [finding("part.one_clip", "warning", message, fix, count=sizes.total())]
+
+
+def _groups(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
+    sizes = Counter(item.group for items in parts.values() for item in items)
+    several = {group: size for group, size in sizes.items() if size > 1}
+    if len(sizes) < 2 or not several:
+        return []
+    shown = listing((f"{group} ({size})" for group, size in several.items()), most=6)
+    message = f"{len(several)} groups of images that belong together (a sequence, a patient): {shown}"
+    fix = "The split never cuts them; another rule is `group` in data.yaml"
+    return [finding("part.groups", "note", message, fix, count=sum(several.values()))]
+
+
+def _notes(dataset: Dataset) -> list[Finding]:
+    """What the reader says it understood."""
+    fix = "Nothing to do if this is right; else say it in data.yaml"
+    return [finding("layout.read", "note", note, fix, count=1) for note in dataset.notes]
