@@ -126,6 +126,11 @@ def test_a_loss_that_climbs_within_a_phase_is_a_rate_too_high(run, place, later,
     assert "--set optimizer.lr=0.003" in found.message, "a tenth of what muon usually takes"
 
 
+def test_a_small_hump_is_none():
+    hump = np.where(np.arange(LINES) // 6 == 7, 0.1 * SHARES_LOSS, 0)
+    assert codes(log(falling(0.2, 10) + hump, rising(LINES, 0.82, 12), rising(4, 0.8, 12))) == []
+
+
 def test_a_loss_that_was_no_number_is_a_rate_too_high():
     ended = replace(SOUND, train=(), val=(), evaluation=None, timing=({"event": "diverged", "step": 14},))
     (found,) = fitdoctor.examine(ended.but(optimizer={"name": "sgd", "lr": 5.0})).findings
@@ -295,12 +300,12 @@ def evaluated(score: float, low: float, high: float) -> dict[str, Any]:
 
 
 def test_how_much_val_flatters_by_hand():
-    """Half widths of .03 and .04 are one of .05 for the difference of two independent scores."""
-    run = replace(SOUND, evaluation=(SOUND.evaluation or {}) | evaluated(0.8, 0.77, 0.83)).but(keep="best")
+    """The sides that look at each other, .03 and .04, are one of .05 for the difference; the others, .06 and .08, .1."""
+    run = replace(SOUND, evaluation=(SOUND.evaluation or {}) | evaluated(0.8, 0.77, 0.86)).but(keep="best")
     run = replace(run, plan=run.plan | {"parts": {"train": 200, "val": 50, "test": 70}})
-    (found,) = fitdoctor.examine(run, untouched={"test": evaluated(0.7, 0.66, 0.74)}).findings
+    (found,) = fitdoctor.examine(run, untouched={"test": evaluated(0.7, 0.62, 0.74)}).findings
     assert found.code == "val_flatters"
-    assert found.evidence["interval"] == pytest.approx([0.05, 0.15])
+    assert found.evidence["interval"] == pytest.approx([0.05, 0.2])
     assert "val decided (keep=best), in 4 evaluations" in found.message
     assert codes(run, untouched={"test": evaluated(0.76, 0.72, 0.8)}) == [], "within chance"
     assert codes(run, untouched={"test": evaluated(0.9, 0.86, 0.94)}) == [], "val does not flatter"
