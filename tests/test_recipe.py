@@ -168,6 +168,11 @@ def test_the_hash_names_what_decides_a_run():
 
 
 CAME_LATER = {
+    "split.method": "stratified",
+    "split.folds": 5,
+    "split.fold": 1,
+    "split.gap": 0.2,
+    "split.force": True,
     "task": "binary",
     "encoder": {"freeze": "all"},
     "init": "xavier",

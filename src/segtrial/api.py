@@ -205,7 +205,7 @@ def evaluate(
     if source is None:
         raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
     own = wanted if wanted and str(source) == wanted.data else None  # a run's split says nothing of other data
-    options = SplitOptions(own.split.val_groups, own.split.val_share) if own else SplitOptions()
+    options = SplitOptions(**own.split.model_dump()) if own else SplitOptions()
     precision = precision or (wanted.precision if wanted else "auto")
     dataset = open_dataset(source, options, loaded.task.content)
     everything = tuple(sorted((item for items in dataset.parts.values() for item in items), key=lambda item: item.key))

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from segtrial.errors import DataError, SplitError, listing
 from segtrial.randomness import generator, key_of
 
 Parts = dict[str, tuple[Item, ...]]
+Method = Literal["groups", "random", "stratified", "time"]
 
 FEWEST_FRAMES = 8
 """Fewer pictures of one prefix are not looked at as a clip."""
@@ -39,11 +41,23 @@ class SplitOptions:
 
     `val_groups`: groups of the train part that become the val part, replacing the one that the layout has.
     `val_share`: share of the items (0 to 1) that val gets where the layout has no val part.
+    `method`, `folds` and `fold` deal train and val anew, whatever the layout has: `dealing` says how. `gap` is for
+    time: below 1 a share of each clip, else frames. `force` does what is refused otherwise.
     """
 
     val_groups: tuple[str, ...] = ()
     val_share: float = 0.2
     seed: int = 0
+    method: Method | None = None
+    folds: int | None = None
+    fold: int = 0
+    gap: float | int | None = None
+    force: bool = False
+
+    @property
+    def dealt(self) -> bool:
+        """Whether train and val are dealt anew."""
+        return self.method is not None or self.folds is not None
 
 
 def split(parts: Mapping[str, Sequence[Item]], options: SplitOptions, place: str) -> tuple[Parts, tuple[str, ...]]:
@@ -51,14 +65,17 @@ def split(parts: Mapping[str, Sequence[Item]], options: SplitOptions, place: str
 
     `parts` may name items of no part "". Named `val_groups` become val; else a val that is there stays; else
     val is carved from train. A test part is never touched, and parts without a train stay as they are. Raises
-    SplitError for unknown groups and for fewer than two items.
+    SplitError for unknown groups, for fewer than two items, and for options that contradict each other. What is to be
+    dealt anew is all left in train.
     """
-    if not 0 < options.val_share < 1:
-        raise SplitError(place, f"val_share {options.val_share}", "Give a share between 0 and 1, such as 0.2")
+    _check(options, place)
     named = {name: sorted(items, key=lambda item: item.key) for name, items in parts.items() if items}
     train = sorted([*named.pop("", ()), *named.pop("train", ())], key=lambda item: item.key)
     if not train and named and not options.val_groups:
         return {name: tuple(items) for name, items in named.items()}, (f"no train part, only {listing(named)}",)
+    if options.dealt:
+        everything = sorted([*train, *named.pop("val", ())], key=lambda item: item.key)
+        return {"train": tuple(everything), "val": ()} | {name: tuple(items) for name, items in named.items()}, ()
     if options.val_groups:
         named.pop("val", None)
         train, val, notes = _take(train, options.val_groups, place)
@@ -111,6 +128,20 @@ def with_groups(items: Sequence[Item], place: str) -> tuple[list[Item], tuple[st
     return [replace(item, group=group_of.get(item.key, item.key)) for item in items], (note,)
 
 
+def _check(options: SplitOptions, place: str) -> None:
+    if not 0 < options.val_share < 1:
+        raise SplitError(place, f"val_share {options.val_share}", "Give a share between 0 and 1, such as 0.2")
+    if options.val_groups and options.dealt:
+        raise SplitError(place, "val_groups and a method or folds are given together", "Keep one")
+    folds = options.folds or 0
+    if options.fold and not folds:
+        raise SplitError(place, f"fold {options.fold} of no folds", f"Give split.folds too, {options.fold + 1} or more")
+    if folds and not (folds >= 2 and 0 <= options.fold < folds):
+        raise SplitError(place, f"fold {options.fold} of {folds}", f"Count folds from 0 to {max(folds, 2) - 1}")
+    if options.gap is not None and (options.method != "time" or options.gap < 0):
+        raise SplitError(place, f"gap {options.gap:g}", "Give one from 0, with split.method=time")
+
+
 def _take(items: Sequence[Item], groups: Sequence[str], place: str) -> tuple[list[Item], list[Item], tuple[str, ...]]:
     known = Counter(item.group for item in items)
     unknown = [group for group in groups if group not in known]
@@ -134,7 +165,7 @@ def _shared(train: Sequence[Item], val: Sequence[Item]) -> tuple[str, ...]:
 
 def _cut_in_time(items: Sequence[Item], share: float, place: str) -> tuple[list[Item], list[Item], tuple[str, ...]]:
     """The last `share` of one clip is val; a gap before it is dropped, for neighbouring frames are near copies."""
-    frames = sorted(items, key=_frame)
+    frames = sorted(items, key=frame_number)
     val = max(1, round(share * len(frames)))
     gap = min(round(GAP_SHARE * len(frames)), len(frames) - val - 1)
     if gap < 0:
@@ -147,7 +178,8 @@ def _cut_in_time(items: Sequence[Item], share: float, place: str) -> tuple[list[
     return train, frames[-val:], (note,)
 
 
-def _frame(item: Item) -> tuple[int, str]:
+def frame_number(item: Item) -> tuple[int, str]:
+    """The last number in the item's name, or 0, and the name: the order of the frames of a clip."""
     digits = re.search(r"(\d+)\D*$", item.key)
     return int(digits[1]) if digits else 0, item.key
 
@@ -176,7 +208,7 @@ def _numbered(items: Sequence[Item]) -> dict[str, list[Item]]:
         match = re.fullmatch(r"(.*?)[_\-. ]?[a-z]?(\d+)", item.key, re.DOTALL)
         if match:
             clips[match[1]].append(item)
-    return {prefix: sorted(frames, key=_frame) for prefix, frames in clips.items()}
+    return {prefix: sorted(frames, key=frame_number) for prefix, frames in clips.items()}
 
 
 def _name(prefix: str) -> str:

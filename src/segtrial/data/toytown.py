@@ -86,7 +86,7 @@ def open_toytown(source: str, options: SplitOptions) -> Dataset:
     town = parse(source)
     train = [town.item(scene, frame) for scene in range(town.scenes) for frame in range(town.frames)]
     val: list[Item] = []
-    if not options.val_groups:
+    if not (options.val_groups or options.dealt):
         first = town.scenes - max(1, town.scenes // 4)
         train, val = train[: first * town.frames], train[first * town.frames :]
     parts, notes = split({"train": train, "val": val}, options, source)

@@ -44,7 +44,7 @@ def open_parts(dataset: Dataset, parts: Iterable[str], watch: Watch, stop: StopR
 
 def open_data(recipe: Recipe) -> Dataset:
     """The recipe's data set. Raises DataError for bad data, and SplitError for an empty part."""
-    options = SplitOptions(recipe.split.val_groups, recipe.split.val_share, 0)
+    options = SplitOptions(**recipe.split.model_dump())
     dataset = open_dataset(recipe.data, options, TASKS[recipe.task].content)
     check_parts(dataset)
     return dataset
