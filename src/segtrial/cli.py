@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from segtrial import cli_fit, cli_inspect, cli_recipe
+from segtrial import cli_data, cli_fit, cli_inspect, cli_recipe
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 SKIPPED, OURS, USERS = 3, 1, 2
@@ -37,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_recipe.app, name="recipe")
+app.add_typer(cli_data.app, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
