@@ -37,8 +37,8 @@ def inspect(
 
     Every file is looked at, and every fault is named with the files and the fix. Exit code 2 if any is an error.
     """
-    import segtrial.inspection as doctor
     from segtrial import console
+    from segtrial import inspection as doctor
 
     with console.watching() as watch:
         inspection = doctor.inspect(data, progress=lambda done, total: watch.bar(done, total, "looking at files"))

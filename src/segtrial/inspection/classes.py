@@ -1,7 +1,7 @@
 """Records -> the share of each class, and findings: absent, rare, missing from a part, without a name."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from segtrial.classes import Classes, Color
 from segtrial.errors import listing
 from segtrial.inspection.finding import Finding, finding
 from segtrial.inspection.records import Record
+from segtrial.inspection.understanding import LEFT_OUT
 
 RARE = 0.01
 """Share of the pixels below which a class is called rare."""
@@ -89,7 +90,8 @@ def _absent(classes: Classes, counts: np.ndarray) -> list[Finding]:
 
 def _missing(classes: Classes, records: Sequence[Record]) -> list[Finding]:
     """Classes that some part has and another has not."""
-    parts = {name: [one for one in records if one.part == name] for name in dict.fromkeys(one.part for one in records)}
+    names = dict.fromkeys(one.part for one in records if one.part != LEFT_OUT)
+    parts = {name: [one for one in records if one.part == name] for name in names}
     has = {part: _counts(members, len(classes)).sum(axis=0) > 0 for part, members in parts.items()}
     anywhere = np.logical_or.reduce(list(has.values()))
     findings = []
@@ -114,9 +116,9 @@ def _uneven(classes: Classes, counts: np.ndarray) -> list[Finding]:
     extreme = present.max() >= UNEVEN * present.min()
     if not rare or not extreme:
         return []
-    shown = listing((f"{name} {100 * share:.2f} %" for share, name in sorted(rare)), most=SHOWN)
+    shown = listing((f"{name} {100 * share:.2g} %" for share, name in sorted(rare)), most=SHOWN)
     message = (
-        f"the commonest class has {present.max() / present.min():.0f} times the pixels of the rarest; rare are {shown}"
+        f"the commonest class has {present.max() / present.min():,.0f} times the pixels of the rarest; rare are {shown}"
     )
     fix = "Read the scores of each class; consider `--set loss.class_weights=median_frequency`"
     return [finding("class.imbalance", "warning", message, fix, count=len(rare))]
@@ -144,8 +146,3 @@ def _sides(classes: Classes) -> list[Finding]:
             "class.sides", "note", message, "A horizontal flip exchanges them; nothing to do", count=len(classes.swaps)
         )
     ]
-
-
-def part_sizes(parts: Mapping[str, Sequence[object]]) -> dict[str, int]:
-    """Images of each part."""
-    return {name: len(items) for name, items in parts.items()}

@@ -16,7 +16,7 @@ HOLD_OUT = "`--set split.val_groups=[GROUP]` holds whole groups out"
 
 def check_parts(dataset: Dataset) -> list[Finding]:
     """All findings on parts that need no look at the pictures."""
-    return [*_few(dataset.parts), *_shared(dataset), *_clip(dataset.parts), *_groups(dataset.parts), *_notes(dataset)]
+    return [*_few(dataset.parts), *_shared(dataset), *_clip(dataset), *_groups(dataset.parts), *_notes(dataset)]
 
 
 def _few(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
@@ -35,25 +35,32 @@ def _shared(dataset: Dataset) -> list[Finding]:
     findings = []
     for name, others in groups.items():
         both = sorted(others & groups.get("train", set())) if name != "train" else []
-        if not both:
-            continue
         files = [item.key for item in dataset.parts[name] if item.group in both]
-        if dataset.layout == "camvid" and name == "val":
-            code, message = "leak.official", LEAK.split(". `")[0]
-        else:
-            code = "leak.group"
-            message = f"{len(files)} images of {name} are of groups that train has too ({listing(both, most=4)})"
-        findings.append(finding(code, "warning", f"{message}: scores on {name} read too high", HOLD_OUT, files))
+        if both and dataset.layout == "camvid" and name == "val":
+            message, fix = LEAK.split(". ")
+            findings.append(finding("leak.official", "warning", message, fix, files))
+        elif both and not _is_cut(dataset):
+            message = (
+                f"{len(files)} images of {name} are of groups that train has too ({listing(both, most=4)}): scores on "
+                f"{name} read too high"
+            )
+            findings.append(finding("leak.group", "warning", message, HOLD_OUT, files))
     return findings
 
 
-def _clip(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
+def _is_cut(dataset: Dataset) -> bool:
+    """Whether val was cut from one single clip, with a gap in time."""
+    return any(note.startswith("one single clip") for note in dataset.notes)
+
+
+def _clip(dataset: Dataset) -> list[Finding]:
     """One single group: whatever is held out is of the same scene."""
-    sizes = Counter(item.group for items in parts.values() for item in items)
+    sizes = Counter(item.group for items in dataset.parts.values() for item in items)
     if len(sizes) != 1 or sizes.total() < 2:
         return []
-    message = f"all {sizes.total()} images are one clip ({next(iter(sizes))}): a random split of it leaks"
-    fix = "The split leaves a gap in time; scores hold for this scene only. Add clips of other scenes"
+    message = f"all images are one clip ({next(iter(sizes))}): a random split of it leaks"
+    gap = "The split leaves a gap in time; " if _is_cut(dataset) else ""
+    fix = f"{gap}Scores hold for this scene only: add clips of other scenes"
     return [finding("part.one_clip", "warning", message, fix, count=sizes.total())]
 
 

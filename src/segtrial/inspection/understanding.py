@@ -14,6 +14,9 @@ from segtrial.data.sample import Dataset, Item
 from segtrial.data.split import SplitOptions
 from segtrial.errors import DataError, DataNotFound, PairingError, UserError
 
+LEFT_OUT = "left out"
+"""The part of pairs that no part of a data set has: frames in a gap, pictures on no list."""
+
 MOST_ROUNDS = 6
 """How often a folder is opened again without the files that were at fault."""
 
@@ -62,7 +65,7 @@ def understand_source(source: str | Path, options: SplitOptions | None = None) -
                 if not more:
                     break
     with hiding(hidden):
-        items = dataset.parts if dataset is not None else _any_items(path)
+        items = _all_items(path, dataset) if dataset is not None else _any_items(path)
         return Understanding(_root(path, dataset), content, dataset, items, tuple(faults), _walked(path))
 
 
@@ -115,6 +118,17 @@ def _partners(path: Path, faulty: frozenset[str], hidden: frozenset[str]) -> fro
             return frozenset()
     halves = {str(one.image): str(one.target) for one in pairs} | {str(one.target): str(one.image) for one in pairs}
     return frozenset(halves[one] for one in faulty if one in halves)
+
+
+def _all_items(path: Path, dataset: Dataset) -> dict[str, tuple[Item, ...]]:
+    """The parts, and under LEFT_OUT the pairs of the folder that are in none."""
+    there = {item.image for items in dataset.parts.values() for item in items}
+    try:
+        pairs = find_pairs(path).pairs if path.is_dir() and dataset.layout == "folder" else ()
+    except UserError:
+        pairs = ()
+    left = tuple(items_of([one for one in pairs if one.image not in there]))
+    return {**dataset.parts, **({LEFT_OUT: left} if left else {})}
 
 
 def _any_items(path: Path) -> dict[str, tuple[Item, ...]]:
