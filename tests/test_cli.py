@@ -47,6 +47,7 @@ FLAGS = {
     ],
     "models": ["--classes", "--json", "--size"],
     "recipe": [],
+    "data": [],
 }
 
 

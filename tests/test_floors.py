@@ -16,9 +16,9 @@ FLOORS = (
     {  # rooms that never see each other
         *("data", "models", "losses", "class_weights", "counts", "optimizers", "schedules", "statistics"),
         *("drawing", "hardware", "tensorfile", "ranks", "signals"),
-        *("image_scores", "calibration", "boundaries", "presets"),
+        *("image_scores", "calibration", "boundaries", "presets", "fetching", "unpacking"),
     },
-    {"scores", "recipe"},
+    {"scores", "recipe", "data_sets"},
     {"tasks"},
     {"modelfile", "prediction"},
     {"evaluation", "pretrained"},
