@@ -283,6 +283,9 @@ def test_classes_never_shown_never_predicted_never_found_never_asked_for():
     assert never.code == "class_never_predicted"
     assert "Class 'pole' is never predicted: 0 of 300 pixels of val are right, and 10 % of the" in never.message
     nothing = {"iou": 0.0, "precision": None, "recall": 0.0}
+    classifier = replace(SOUND, plan=SOUND.plan | {"task": "classification"})
+    (one,) = fitdoctor.examine(replace(classifier, evaluation={"per_class": rows_of_classes(sky=nothing)})).findings
+    assert "0 of 300 images of val are right" in one.message
     missed = found(pole=nothing | {"precision": 0.0}, sky=nothing)
     assert missed.code == "class_never_found"
     assert "Classes 'sky', 'pole' are never found: 0 of 600" in missed.message
@@ -300,7 +303,7 @@ def evaluated(score: float, low: float, high: float) -> dict[str, Any]:
 
 
 def test_how_much_val_flatters_by_hand():
-    """The sides that look at each other, .03 and .04, are one of .05 for the difference; the others, .06 and .08, .1."""
+    """The sides that look at each other, .03 and .04, make one of .05 for the difference; the others, .1."""
     run = replace(SOUND, evaluation=(SOUND.evaluation or {}) | evaluated(0.8, 0.77, 0.86)).but(keep="best")
     run = replace(run, plan=run.plan | {"parts": {"train": 200, "val": 50, "test": 70}})
     (found,) = fitdoctor.examine(run, untouched={"test": evaluated(0.7, 0.62, 0.74)}).findings

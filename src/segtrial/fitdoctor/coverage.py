@@ -17,7 +17,7 @@ def findings(run: Record, *, learnt: bool) -> Iterator[Finding]:
     if absent:
         yield _absent(run, absent, rows)
     if missed and learnt:
-        yield _missed(missed, pixels)
+        yield _missed(missed, pixels, "images" if run.plan.get("task") == "classification" else "pixels")
     if unseen:
         message = (
             f"{_are(unseen)} not in val: no score says anything about it. Split otherwise (split.val_groups, "
@@ -39,16 +39,17 @@ def _absent(run: Record, names: list[str], rows: Mapping[str, Json]) -> Finding:
     )
 
 
-def _missed(missed: Mapping[str, Json], pixels: Mapping[str, int]) -> Finding:
+def _missed(missed: Mapping[str, Json], pixels: Mapping[str, int], unit: str) -> Finding:
     never = all(row["precision"] is None for row in missed.values())
     support = sum(row["support"] for row in missed.values())
     share = sum(pixels[name] for name in missed) / sum(pixels.values())
+    more = "" if unit == "images" else "show it more (--set augment.copy_paste=0.5), "
     message = (
-        f"{_are(list(missed))} never {'predicted' if never else 'found'}: 0 of {support:,} pixels of val are right, "
-        f"and {100 * share:.2g} % of the training pixels have it. Weigh it more (--set loss.class_weights=inverse), "
-        "show it more (--set augment.copy_paste=0.5), or train longer."
+        f"{_are(list(missed))} never {'predicted' if never else 'found'}: 0 of {support:,} {unit} of val are right, "
+        f"and {100 * share:.2g} % of the training {unit} have it. Weigh it more (--set loss.class_weights=inverse), "
+        f"{more}or train longer."
     )
-    evidence = {"classes": list(missed), "val_pixels": support, "train_share": share}
+    evidence = {"classes": list(missed), "val_support": support, "train_share": share}
     return Finding("class_never_predicted" if never else "class_never_found", "problem", message, evidence)
 
 
