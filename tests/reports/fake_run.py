@@ -11,8 +11,8 @@ from segtrial.classes import Classes
 from segtrial.drawing import image_png, label_png
 from segtrial.evaluation import Counts, result_json, save_counts
 from segtrial.recipe import from_tree
-from segtrial.tasks import make
 from segtrial.shapes import IGNORE
+from segtrial.tasks import make
 
 NAMES = ("sky", "building", "road", "pavement", "tree", "car", "person", "pole")
 H, W = 96, 128

@@ -230,3 +230,15 @@ def test_a_browser_asks_nobody_complains_of_nothing_and_need_not_scroll_sideways
     assert complaints == []
     brightness = np.mean([int(part) for part in re.findall(r"\d+", ground)[:3]])
     assert (brightness > 128) == (scheme == "light")
+
+
+def test_colours_that_do_not_beat_a_baseline_are_said_to_be_no_better(tmp_path):
+    run = fake_run.whole(tmp_path / "run")
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    name, found = "miou_dataset", evaluation["scores"]["miou_dataset"]
+    beaten, not_beaten = dict(evaluation["scores"]), dict(evaluation["scores"])
+    beaten[name], not_beaten[name] = found - 0.1, found
+    fake_run.write_json(run / "evaluation.json", evaluation | {"baselines": {"grey": beaten, "mean_color": not_beaten}})
+    words = said(run_report.write(run).read_text())
+    assert f"no better than mean colour: {name} {found:.3f}, against {found:.3f}." in words
+    assert "no better than grey" not in words

@@ -22,7 +22,7 @@ from tests.tasks import folders
         (
             "colorization",
             "loss.class_weights=enet",
-            "loss.class_weights weighs classes, which colorization has none of. Set it to none",
+            "weighs classes, which colorization has none of. Set it to none",
         ),
         ("colorization", "loss.label_smoothing=0.1", "without cross_entropy"),
         ("colorization_bins", "loss.label_smoothing=0.1", "the cross-entropy of bins has none. Set loss.label_smoo"),

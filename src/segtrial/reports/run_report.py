@@ -20,7 +20,15 @@ from segtrial.reports import figures, pictures, rates, records, wording
 from segtrial.reports.confusion import confusions, heat_map
 from segtrial.reports.records import Run
 
-CALLED = {"miou_dataset": "mIoU", "dice_dataset": "Dice", "psnr": "dB PSNR", "iou_foreground": "IoU of the foreground"}
+CALLED = {
+    "miou_dataset": "mIoU",
+    "dice_dataset": "Dice",
+    "psnr": "PSNR, dB",
+    "psnr_pooled": "PSNR pooled, dB",
+    "ab_rmse": "ab-RMSE",
+    "f1_macro": "macro F1",
+    "iou_foreground": "IoU of the foreground",
+}
 """Scores by shorter names."""
 
 UNSCORED = ("step", "epoch", "split", "loss", "learning_rate", "pixel_accuracy")
@@ -99,6 +107,7 @@ def _environment() -> jinja2.Environment:
         "count": wording.count,
         "short_count": wording.short_count,
         "interval": wording.interval,
+        "baseline": wording.baseline,
         "color": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
     }
     return environment
@@ -166,7 +175,21 @@ def _remarks(run: Run) -> list[str]:
         remarks.append(f"Not in the {run.split} part, so nothing is known about: {listing(absent)}.")
     if missed:
         remarks.append(f"Never found by the network: {listing(missed)}.")
-    return remarks
+    return [*remarks, *_no_better_than_baselines(run)]
+
+
+def _no_better_than_baselines(run: Run) -> list[str]:
+    """A sentence for each baseline that the network does not beat."""
+    if run.evaluation is None:
+        return []
+    name = _main_score(run)
+    found = run.evaluation["scores"][name]
+    return [
+        f"The network is no better than {wording.baseline(baseline)}: {name} {wording.score(found)}, against"
+        f" {wording.score(scores[name])}."
+        for baseline, scores in run.evaluation.get("baselines", {}).items()
+        if found is not None and found <= scores[name]
+    ]
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
@@ -186,11 +209,16 @@ def _curves(run: Run) -> list[dict[str, str]]:
     logged = [name for name in (run.train[-1] if run.train else {}) if name not in UNSCORED]
     wanted = [
         ("loss", "Loss", "Lower is better.", both),
-        *((name, _called(name), "Of the last training batch, and of the whole val part.", both) for name in logged),
+        *((name, _called(name), _caption(name), both) for name in logged),
         ("learning_rate", "Learning rate", "The largest of all groups of weights.", ("train",)),
     ]
     drawn = [figure for one in wanted if (figure := _figure(run, *one))]
     return [*drawn, *([_rates(run.rate_test)] if run.rate_test else [])]
+
+
+def _caption(score: str) -> str:
+    lower = " Lower is better." if score == "ab_rmse" else ""
+    return f"Of the last training batch, and of the whole val part.{lower}"
 
 
 def _rates(test: records.Json) -> dict[str, str]:

@@ -60,6 +60,11 @@ def interval(entry: Mapping[str, Any] | None) -> str:
     return "none" if entry is None else f"{score(entry['low'])} to {score(entry['high'])}"
 
 
+def baseline(name: str) -> str:
+    """ "mean_color" -> "mean colour"."""
+    return name.replace("_", " ").replace("color", "colour")
+
+
 def plain(text: object) -> str:
     """One printable line: a name from somebody's data cannot move a terminal's cursor or break a table."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
