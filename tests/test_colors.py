@@ -18,6 +18,7 @@ from segtrial.colors import (
     decode_ab,
     is_grey,
     lab_to_rgb,
+    lightness,
     luma,
     nearest_bin,
     rgb_to_lab,
@@ -106,6 +107,15 @@ def test_luma_is_pils_grey():
     rgb = (photos(2, (40, 50), n=1) * 255).round().to(torch.uint8)
     pil = np.asarray(Image.fromarray(last(rgb)[0]).convert("L"))
     assert np.abs(255 * luma(rgb / 255)[0, 0].numpy() - pil).max() < 0.501
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_lightness_is_l_of_lab(seed):
+    rgb = photos(seed)
+    torch.testing.assert_close(lightness(rgb), rgb_to_lab(rgb)[:, :1], rtol=0, atol=0)
+    np.testing.assert_allclose(lightness(rgb)[:, 0].numpy(), color.rgb2lab(last(rgb))[..., 0], atol=2e-4)
+    assert lightness(torch.ones(1, 3, 1, 1)).item() == pytest.approx(100, abs=1e-4)
 
 
 def compressed(image: Image.Image, quality: int) -> torch.Tensor:

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage import color
 from torch import nn
 
 from segtrial import models
 from segtrial.errors import ImageError
 from segtrial.models._init import initialise
-from segtrial.models._whole import Whole, pad
+from segtrial.models._whole import Sees, Whole, pad
 
 MEAN, STD = torch.tensor([0.5, 0.25]), torch.tensor([0.5, 0.125])
 
@@ -173,3 +175,43 @@ def test_nobody_can_change_the_normalisation_from_outside():
 def test_wrong_images_are_refused_with_the_fix(images, message):
     with pytest.raises(ImageError, match=message):
         Whole(Echo(), MEAN, STD)(images)
+
+
+PHOTOS = torch.randint(0, 256, (2, 3, 5, 7), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def of_photos(sees: Sees, mean: float = 0.5, std: float = 0.25) -> Whole:
+    return Whole(Echo(multiple=4), torch.tensor([mean]), torch.tensor([std]), sees)
+
+
+def test_a_core_is_shown_the_lightness_alone():
+    """L by scikit-image, 0 to 100, becomes 0 to 1 and is normalised."""
+    light = color.rgb2lab(PHOTOS.numpy().transpose(0, 2, 3, 1) / 255)[..., 0] / 100
+    scores = of_photos("lightness")(PHOTOS)
+    assert scores.shape == (2, 1, 5, 7)
+    np.testing.assert_allclose(scores[:, 0].numpy(), (light - 0.5) / 0.25, atol=1e-4)
+
+
+def test_a_core_is_shown_the_grey_value_alone():
+    """That of PIL, which rounds it to 8 bits."""
+    grey = np.stack([np.asarray(Image.fromarray(photo.permute(1, 2, 0).numpy()).convert("L")) for photo in PHOTOS])
+    scores = of_photos("luma", 0.0, 1.0)(PHOTOS)
+    np.testing.assert_allclose(255 * scores[:, 0].numpy(), grey, atol=0.51)
+
+
+@pytest.mark.parametrize("sees", ["lightness", "luma"])
+def test_photos_of_any_kind_are_seen_alike(sees):
+    network = of_photos(sees)
+    assert network.channels == 3
+    assert torch.equal(network(PHOTOS / 255), network(PHOTOS))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(network(PHOTOS), network(PHOTOS / 255), rtol=0, atol=0)
+        assert network(PHOTOS).dtype == torch.float32
+    black_and_white = network(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 3, 3))
+    torch.testing.assert_close(black_and_white[:, 0, 0, 0], torch.tensor([-2.0, 2.0]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("sees", ["lightness", "luma"])
+def test_a_photo_of_one_channel_is_refused_with_the_fix(sees):
+    with pytest.raises(ImageError, match=r"1 channels in shape \(2, 1, 5, 7\), but the network was made for 3"):
+        of_photos(sees)(PHOTOS[:, :1])
