@@ -136,7 +136,7 @@ def test_the_command_line_says_what_was_found(tmp_path, monkeypatch, own_cache, 
     room_for(monkeypatch, 3)
     words = ["train", "--model", MODEL, "--data", DATA, "--out", str(tmp_path / "run"), "--steps", "2", "--fit-batch"]
     assert cli.main([*words, *(word for setting in WORDS for word in ("--set", setting))]) == 0
-    assert "images of 64x64, 3 images of 64x96. The learning rate is as it was" in capsys.readouterr().err
+    assert "images of 32x64, 3 images of 64x96. The learning rate is as it was" in capsys.readouterr().err
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_the_command_line_says_what_was_found(tmp_path, monkeypatch, own_cache, 
 
 def test_where_not_even_two_images_fit_that_is_said(tmp_path, monkeypatch, own_cache):
     monkeypatch.setattr(hardware, "free_bytes", lambda: 1000)
-    with pytest.raises(DeviceError, match=r"memory of cpu: not even two images of 64x64 fit\. Set crop_pixels lower"):
+    with pytest.raises(DeviceError, match=r"memory of cpu: not even two images of 32x64 fit\. Set crop_pixels lower"):
         trained(tmp_path / "run")
 
 

@@ -119,7 +119,7 @@ def test_what_is_returned_is_what_is_written(found):
     said, out = found
     assert json.loads((out / "find_lr.json").read_text()) == said
     assert said["schema"] == 1
-    assert (said["model"], said["optimizer"], said["batch"], said["size"]) == ("compact:width=8", "sgd", 2, [64, 64])
+    assert (said["model"], said["optimizer"], said["batch"], said["size"]) == ("compact:width=8", "sgd", 2, [32, 64])
     assert said["lr"] == 0.05  # the default of sgd
     assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == ["find_lr.json", "find_lr.svg"]
 
