@@ -48,6 +48,7 @@ PHASES = [
     {"share": 0.5, "batch": 4, "crop": 1, "scale": [1, 1]},
     {"share": 0.5, "batch": 2, "crop": 1, "scale": [1, 1]},
 ]
+FRAMES = {"data": "toytown:scenes=2,frames=8,size=32x48"}
 CPU = torch.device("cpu")
 
 
@@ -69,6 +70,17 @@ def plan_of(recipe: Recipe) -> SimpleNamespace:
 
 def in_plan(name: str) -> Callable[[Recipe], object]:
     return lambda recipe: getattr(plan_of(recipe).plan, name)
+
+
+def keys_of(part: str) -> Callable[[Recipe], object]:
+    return lambda recipe: [item.key for item in open_data(recipe).parts[part]]
+
+
+def can_be_planned(recipe: Recipe) -> bool:
+    try:
+        return bool(open_data(recipe))
+    except UserError:
+        return False
 
 
 def shapes(recipe: Recipe) -> object:
@@ -243,8 +255,13 @@ CASES: dict[str, list[Case]] = {
     "steps": [Case(3, steps)],
     "minutes": [Case(2.0, steps, {"minutes": 1.0})],
     "seed": [Case(1, first_weights), Case(1, batch)],
-    "split.val_groups": [Case(["scene0000"], lambda recipe: plan_of(recipe).stores["val"].keys)],
+    "split.val_groups": [Case(["scene0000"], keys_of("val"))],
     "split.val_share": [Case(0.5, in_plan("parts"), {"data": "{folder}"})],
+    "split.method": [Case("time", keys_of("val"), FRAMES)],
+    "split.folds": [Case(3, keys_of("val"))],
+    "split.fold": [Case(1, keys_of("val"), {"split": {"folds": 3}})],
+    "split.gap": [Case(2, keys_of("train"), {**FRAMES, "split": {"method": "time"}})],
+    "split.force": [Case(True, can_be_planned, {"split": {"method": "random"}})],
     "phases[].share": [Case(phases(share=(0.25, 0.75)), steps, {**TWO, "steps": 20})],
     "phases[].batch": [Case(phases(batch=(3, 3)), batch, TWO)],
     "phases[].crop": [Case(phases(crop=(0.5, 0.5)), shapes, TWO)],

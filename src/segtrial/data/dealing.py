@@ -65,7 +65,7 @@ def by_groups(items: Sequence[Item], options: SplitOptions, dataset: Dataset, pl
 
 def at_random(items: Sequence[Item], options: SplitOptions, dataset: Dataset, place: str) -> Dealt:
     """Single images by the hash of their keys, whatever their groups: refused where there are any, unless forced."""
-    order = sorted(items, key=lambda item: key_of(options.seed, "random split", item.key))
+    order = random_order(items, options.seed)
     if options.folds is None:
         held = {item.key for item in order[: max(1, round(options.val_share * len(order)))]}
     else:
@@ -83,6 +83,11 @@ def at_random(items: Sequence[Item], options: SplitOptions, dataset: Dataset, pl
         "says so in every report"
     )
     raise SplitError(place, f"split.method=random cuts groups: {said}, so scores would read too high", fix)
+
+
+def random_order(items: Sequence[Item], seed: int = 0) -> list[Item]:
+    """The items by the hash of their keys: a random split takes the first ones for val."""
+    return sorted(items, key=lambda item: key_of(seed, "random split", item.key))
 
 
 def by_class_share(items: Sequence[Item], options: SplitOptions, dataset: Dataset, place: str) -> Dealt:

@@ -141,17 +141,28 @@ def close_hashes(
 
 
 def copies(looks: Looks) -> list[tuple[int, int, bool]]:
-    """Pairs of places (smaller, larger) that show one picture, re-encoded, resized or relit, and whether mirrored."""
+    """Pairs of places (first, later) that show one picture, re-encoded, resized or relit, and whether mirrored.
+
+    Of pictures with equal hashes, each is compared with the first alone, so that many copies are few pairs.
+    """
+    _, firsts, which = np.unique(looks.hashes, return_index=True, return_inverse=True)
+    turned = looks.greys.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
+    everything = np.arange(len(looks.items))
     found: dict[tuple[int, int], bool] = {}
-    sides = np.arange(16)[::-1]
-    turned = looks.greys.reshape(-1, 16, 16)[:, :, sides].reshape(-1, 256)
-    for mirrored, hashes, greys in ((False, looks.hashes, looks.greys), (True, looks.mirrored, turned)):
-        one, other = close_hashes(hashes, looks.hashes)
-        one, other = one[one < other], other[one < other]
-        same = distance(greys[one], looks.greys[other]) <= COPY
+    for mirrored, one, other in (
+        (False, firsts[which], everything),
+        (False, *_among(close_hashes(looks.hashes[firsts], looks.hashes[firsts]), firsts, firsts)),
+        (True, *_among(close_hashes(looks.hashes[firsts], looks.mirrored), firsts, everything)),
+    ):
+        one, other = one[one != other], other[one != other]
+        same = distance(looks.greys[one], (turned if mirrored else looks.greys)[other]) <= COPY
         for pair in zip(one[same].tolist(), other[same].tolist(), strict=True):
-            found.setdefault(pair, mirrored)
+            found.setdefault((min(pair), max(pair)), mirrored)
     return [(*pair, mirrored) for pair, mirrored in sorted(found.items())]
+
+
+def _among(pairs: tuple[np.ndarray, np.ndarray], one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return one[pairs[0]], other[pairs[1]]
 
 
 def pixel_digest(item: Item, read: Callable[[Item], Sample]) -> str:

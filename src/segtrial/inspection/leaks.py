@@ -1,0 +1,86 @@
+"""A data set and how its pictures look -> findings: images of one part that are near copies of what train shows."""
+
+from collections import Counter
+
+from segtrial.data.dealing import random_order
+from segtrial.data.leakage import LeakReport, Neighbour, leaks
+from segtrial.data.likeness import Looks
+from segtrial.data.sample import Dataset
+from segtrial.errors import listing
+from segtrial.inspection.finding import Finding, finding
+
+NOISE = 0.05
+"""Near neighbours of other groups are said from this share on: 1 in 100 photographs has one by chance."""
+
+FEWEST = 3
+"""And from this many on."""
+
+SHOWN = 3
+"""Pairs that a message shows."""
+
+RANDOM_SHARE = 0.2
+"""Share of the images that a random split would hold out."""
+
+
+def check_leaks(dataset: Dataset, looks: Looks) -> list[Finding]:
+    """All findings on near neighbours of other parts in train, and on what a random split would do."""
+    train = looks.of(dataset.parts.get("train", ()))
+    findings = []
+    for part, items in dataset.parts.items():
+        if part != "train" and items and train.items:
+            findings += _of_part(part, leaks(train, looks.of(items)))
+    return findings + _of_random(looks)
+
+
+def check_against(looks: Looks, other: Looks, name: str, other_name: str) -> list[Finding]:
+    """What `looks` (called `name`) shares with pictures of another data set, which a network may have learned from."""
+    report = leaks(other, looks)
+    if not report.near:
+        return []
+    message = f"{report.sentence(name, other_name)} ({report.share:.0%}): {_shown(report.near)}"
+    fix = f"Do not test on {name} what has learned from {other_name}, or the other way round"
+    return [finding("leak.against", "warning", message, fix, _files(report.near))]
+
+
+def _of_part(part: str, report: LeakReport) -> list[Finding]:
+    in_time = [one for one in report.near if one.item.group == one.neighbour.group]
+    chance = [one for one in report.near if one.item.group != one.neighbour.group]
+    findings = []
+    if in_time:
+        message = (
+            f"{len(in_time)} of {report.images} {part} images ({len(in_time) / report.images:.0%}) have a near "
+            f"neighbour of the same clip or group in train: {_shown(in_time)}; scores on {part} read too high"
+        )
+        fix = "Use split.method=groups, or time for a single clip: it drops a gap between the parts"
+        findings.append(finding("leak.time", "warning", message, fix, _files(in_time)))
+    if len(chance) >= max(FEWEST, NOISE * report.images):
+        message = (
+            f"{len(chance)} of {report.images} {part} images ({len(chance) / report.images:.0%}) look much like one in "
+            f"train: {_shown(chance)}"
+        )
+        fix = "Look at these pairs; if they belong together, say so with `group` in data.yaml"
+        findings.append(finding("leak.near", "warning", message, fix, _files(chance)))
+    return findings
+
+
+def _of_random(looks: Looks) -> list[Finding]:
+    """What a random split would do to clips and other groups."""
+    if not any(size > 1 for size in Counter(item.group for item in looks.items).values()):
+        return []
+    order = random_order(looks.items)
+    held = order[: max(1, round(RANDOM_SHARE * len(order)))]
+    keys = {item.key for item in held}
+    report = leaks(looks.of([item for item in looks.items if item.key not in keys]), looks.of(held))
+    if not report.near:
+        return []
+    message = f"a random split would leak: {report.sentence()} ({report.share:.0%})"
+    fix = "Nothing to do: a split never cuts groups unless split.method=random is forced"
+    return [finding("leak.random", "note", message, fix, _files(report.near))]
+
+
+def _shown(near: tuple[Neighbour, ...] | list[Neighbour]) -> str:
+    return listing((f"{one.item.key} ~ {one.neighbour.key}" for one in near), most=SHOWN)
+
+
+def _files(near: tuple[Neighbour, ...] | list[Neighbour]) -> list[str]:
+    return [one.item.key for one in near]
