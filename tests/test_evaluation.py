@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ from segtrial.evaluation import Counts, evaluate, load_counts, result_json, save
 from segtrial.losses import Criterion, terms
 from segtrial.shapes import IGNORE
 from segtrial.tasks import make
+from segtrial.training.loop import batch_scores
 
 CPU = torch.device("cpu")
 TASK = make("segmentation", Classes.numbered(4))
 TWO = make("segmentation", Classes.numbered(2))
+COLORS = make("colorization", Classes.named(["photo"]), (3.0, -2.0))
 CRITERION = Criterion(terms("cross_entropy"))
 
 
@@ -43,13 +46,21 @@ class Part:
         return Sample(image, target, self.keys[index], self.groups[index])
 
 
+class Photos(Part):
+    """The same images as photos, which have no mask."""
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        return Sample(sample.image, np.zeros_like(sample.target), sample.key, sample.group)
+
+
 class Network(nn.Module):
     """A convolution, batch norm and dropout: what changes between training and evaluation."""
 
-    def __init__(self):
+    def __init__(self, outputs: int = 4):
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+        self.layers = nn.Sequential(nn.Conv2d(3, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.Dropout(0.5))
         for parameter in self.parameters():
             nn.init.normal_(parameter, generator=generator)
         self.batches: list[int] = []
@@ -160,6 +171,10 @@ def _evaluate_as_rank(rank: int, world: int, folder: Path, count: int) -> None:
     result = evaluate(Network(), Part(count), TASK, device=CPU, criterion=CRITERION)
     save_counts(folder / f"{count}.{rank}.npz", result)
     np.save(folder / f"{count}.{rank}.npy", result.loss_sums)
+    rows = evaluate(Network(2), Photos(count), COLORS, device=CPU).counts
+    np.save(folder / f"colors{count}.{rank}.npy", rows)
+    learner = SimpleNamespace(task=COLORS, device=CPU, rows=lambda batch: torch.from_numpy(rows[rank::world]))
+    (folder / f"colors{count}.{rank}.json").write_text(json.dumps(batch_scores(learner, None)))  # type: ignore[arg-type]
     torch.distributed.destroy_process_group()
 
 
@@ -176,6 +191,11 @@ def test_two_processes_count_what_one_counts(tmp_path):
         for rank in (0, 1):
             assert (tmp_path / f"{count}.{rank}.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
             np.testing.assert_array_equal(np.load(tmp_path / f"{count}.{rank}.npy"), alone.loss_sums)
+        colors = evaluate(Network(2), Photos(count), COLORS, device=CPU).counts  # in float64
+        for rank in (0, 1):
+            np.testing.assert_array_equal(np.load(tmp_path / f"colors{count}.{rank}.npy"), colors)
+            logged = json.loads((tmp_path / f"colors{count}.{rank}.json").read_text())  # of a batch that both hold
+            assert logged == pytest.approx({name: COLORS.summary(colors)[name] for name in COLORS.logged})
 
 
 COUNTS = Counts(("a/1", "a/2", "ü"), ("a", "a", "ü"), np.arange(12, dtype=np.int64).reshape(3, 2, 2) * 10**15)

@@ -32,6 +32,7 @@ from segtrial.training.watch import Silent
 from tests.tasks import folders
 from tests.training.killing import digests
 
+CHROMIUM = Path("/usr/bin/chromium")
 COLORS = sorted(name for name, task in TASKS.items() if task.content == "photos")
 
 OFTEN = ("classification", "colorization")
@@ -76,7 +77,7 @@ def made(request, make_run, own_cache) -> Made:
     return make_run(request.param)
 
 
-@pytest.fixture(params=sorted(TASKS))
+@pytest.fixture(params=in_turn(TASKS))
 def task_and_data(request, tmp_path, own_cache) -> tuple[str, Path]:
     return request.param, folders.write(request.param, tmp_path / "data")
 
@@ -322,3 +323,22 @@ def test_the_report_says_the_scores_and_nothing_undefined(made):
     assert not re.search(r"\bnan\b|\binf\b|\bNone\b(?!:)", re.sub(r"(?s)Recipe\s+task:.*?Use it", "", text))
     for finding in fitdoctor.examine(records.read(made.run)).findings:
         assert finding.message
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_the_report_and_complains_of_nothing(made, width):
+    from playwright.sync_api import sync_playwright
+
+    complaints = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((made.run / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        browser.close()
+    assert complaints == []
