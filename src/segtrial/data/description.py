@@ -4,6 +4,7 @@ root: ../faces                # folder of the data, from the place of this file;
 images: photos                # a folder, or {train: a, val: b}; without images and masks they are looked for
 masks: drawings
 mask_suffix: _L               # what a mask's name has more than its image's
+mask_files: class             # a mask file for each class or object: masks/a_CLASS.png (see layers.py)
 classes:                      # names only: [sky, road]; or with colours, or with the values in the masks
   - {name: skin, color: [255, 255, 0]}
   - {name: hair, color: [127, 0, 0]}
@@ -19,7 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -28,6 +29,7 @@ from segtrial.classes import Color
 from segtrial.data._walk import File, walk
 from segtrial.data.encoding import Survey, Understood, survey, understand
 from segtrial.data.folder import by_part
+from segtrial.data.layers import dataset_of, layered
 from segtrial.data.masks import Encoding
 from segtrial.data.merging import reduce_classes
 from segtrial.data.pairing import Pairs, find_pairs, pair
@@ -69,6 +71,7 @@ class Description(BaseModel):
     images: Folders | None = None
     masks: Folders | None = None
     mask_suffix: str | None = None
+    mask_files: Literal["class"] | None = None
     classes: tuple[Annotated[Described, BeforeValidator(_described)], ...] = ()
     color_tolerance: Annotated[float, Field(ge=0, le=442)] = 0.0
     ignore: tuple[int | str | Rgb, ...] = ()
@@ -84,6 +87,8 @@ def open_description(path: Path, options: SplitOptions) -> Dataset:
     root = path.parent / about.root
     if not root.is_dir():
         raise DataNotFound(path, f"root: {root} is no folder", "Give it relative to the place of this file")
+    if about.mask_files is not None:
+        return _open_layers(path, root, about, options)
     pairs = _pairs(path, root, about)
     items = items_of(pairs.pairs)
     channels, mixed = channels_of(root, items)
@@ -145,6 +150,20 @@ def _check_keys(path: Path, content: Mapping[Any, Any]) -> None:
     unknown = [part for part in content.get("splits") or {} if part not in PARTS]
     if unknown:
         raise DataError(path, f"splits: unknown parts {unknown}", f"Parts are: {', '.join(PARTS)}")
+
+
+def _open_layers(path: Path, root: Path, about: Description, options: SplitOptions) -> Dataset:
+    """A folder with a mask file for each class: their names say the classes, so that nothing else may."""
+    useless = [key for key in ("classes", "merges", "drops", "ignore", "mask_suffix") if getattr(about, key)]
+    if useless or about.images is None or about.masks is None:
+        found = f"mask_files with {listing(useless)}" if useless else "mask_files without images and masks"
+        raise DataError(path, found, "With mask_files give images and masks; the files' names are the classes")
+    images, masks = _files(path, root, about.images, "image"), _files(path, root, about.masks, "mask")
+    found = layered(root, images, masks)
+    items, grouped = _grouped(path, root, about, found.items)
+    chosen, left_out = _chosen(path, root, about, items) if about.splits else (found.by_part(items), ())
+    parts, made = split(chosen, options, str(path))
+    return dataset_of(root, found, parts, (*grouped, *left_out, *made))
 
 
 def _pairs(path: Path, root: Path, about: Description) -> Pairs:

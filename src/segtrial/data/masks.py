@@ -52,7 +52,7 @@ def read_mask(path: Path, encoding: Encoding, image: Header | None = None) -> UI
     """Class indices and IGNORE. Raises MaskError for a value, colour or size that should not be there."""
     picture = read_mask_picture(path)
     if image is not None:
-        _check_size(path, (picture.height, picture.width), image)
+        check_size(path, (picture.height, picture.width), image)
     if encoding.colors is not None:
         return _decode_colors(path, as_colors(picture), encoding)
     return _decode_values(path, as_values(path, picture), encoding)
@@ -72,6 +72,8 @@ def read_mask_picture(path: Path) -> Image.Image:
         picture = read_picture(path)
         if picture.mode in ("RGBA", "LA", "PA"):
             picture = opaque(path, picture)
+        if picture.mode == "P" and read_header(path).format == "GIF":
+            picture = picture.convert("RGB")  # whoever writes a GIF numbers its colours anew: only they can be trusted
     except DataError as error:
         raise MaskError(error.place, error.found, error.fix) from error
     if picture.mode in ("1", "L", "P", "RGB", "I", *DEEP_GREY_MODES):
@@ -179,7 +181,8 @@ def _channels(packed: np.ndarray) -> np.ndarray:
     return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.float64)
 
 
-def _check_size(path: Path, size: tuple[int, int], image: Header) -> None:
+def check_size(path: Path, size: tuple[int, int], image: Header) -> None:
+    """Raise MaskError unless a mask of this size (h, w) fits its image."""
     if size == image.size:
         return
     hint = ""

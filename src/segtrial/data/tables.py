@@ -1,4 +1,4 @@
-"""A table of class names on disk -> Table: label_colors.txt, class_dict.csv, classes.txt."""
+"""A table of class names on disk -> Table: label_colors.txt, class_dict.csv, classes.txt, or JSON and YAML."""
 
 import csv
 import re
@@ -28,10 +28,12 @@ class Table:
 
 def find_table(root: Path) -> Table | None:
     """The table in `root` or one folder below it, None if there is none. Raises DataError on a bad line."""
-    for name in (*COLOR_TABLES, *NAME_TABLES):
+    from segtrial.data.table_files import NAMES, read_tree  # which builds on this file
+
+    for name in (*COLOR_TABLES, *NAME_TABLES, *NAMES):
         for path in (root / name, *sorted(root.glob(f"*/{name}"))):
             if path.is_file():
-                return read_table(path)
+                return read_tree(path) if name in NAMES else read_table(path)
     return None
 
 
