@@ -58,7 +58,7 @@ class Case:
 ADAMW = {"optimizer": {"name": "adamw"}}
 """Where Muon's matrix products would take longer than the network itself, or where the paper's field uses it."""
 
-CAREFUL = {"optimizer": {"name": "adamw", "lr": 1e-4}}
+CAREFUL = {"optimizer": {"name": "adamw", "lr": 3e-4}, "clip": 1.0}
 """Eighteen layers without normalisation, two of them with dropout, die at AdamW's usual rate."""
 
 CASES = {

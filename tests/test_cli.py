@@ -32,8 +32,9 @@ FLAGS = {
         "--seed",
         "--set",
         "--steps",
+        "--task",
     ],
-    "evaluate": ["--data", "--device", "--json", "--split"],
+    "evaluate": ["--data", "--device", "--extras", "--json", "--split"],
     "fit": ["--json", "--one-batch", "--untouched"],
     "predict": [
         "--confidence",
@@ -48,6 +49,7 @@ FLAGS = {
     "models": ["--classes", "--json", "--size"],
     "recipe": [],
     "data": [],
+    "inspect": ["--force", "--json", "--write"],
 }
 
 
@@ -264,7 +266,7 @@ def record(step: int, **more: object) -> dict[str, object]:
 
 
 def test_progress_in_words():
-    assert console.step_words(record(120, miou_dataset=0.4312)) == (
+    assert console.step_words(record(120, headline="miou_dataset", score=0.4312)) == (
         "120/900 steps, loss 0.812, miou_dataset 0.431, 38.4 images/s, 3 min 10 s left"
     )
     assert "miou" not in console.step_words(record(1))
@@ -319,7 +321,7 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
 
     monkeypatch.setattr(api, "train", train)
     words = ["--model", "unet", "--data", "photos", "--out", "run", "--epochs", "1.5", "--seed", "3"]
-    words += ["--set", "ema=0.5", "--set", "clip=1", "--from", "before"]
+    words += ["--set", "ema=0.5", "--set", "clip=1", "--from", "before", "--task", "binary", "--fit-batch"]
     assert cli.main(["--traceback", "train", *recipe, *words]) == 0
     del given["watch"]
     budget = {"epochs": 1.5, "steps": None, "minutes": None}
@@ -329,6 +331,8 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
         "out": Path("run"),
         "recipe": "mine.yaml",
         "start": Path("before"),
+        "task": "binary",
+        "fit_batch": True,
     }
     assert given == {**named, **budget, "seed": 3, "settings": ["ema=0.5", "clip=1"]}
 
