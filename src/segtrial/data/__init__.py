@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from segtrial.data import cityscapes, coco, cvat, labelme, layers, via, voc
+from segtrial.data import cityscapes, coco, cvat, labelme, layers, npz_pairs, via, voc
 from segtrial.data.camvid import is_camvid, open_camvid
 from segtrial.data.dealing import dealt
 from segtrial.data.folder import open_folder
@@ -25,6 +25,7 @@ LAYOUTS = (  # the first that recognises a folder opens it; a folder that none r
     (via.recognises, via.open_via),
     (cvat.recognises, cvat.open_cvat),
     (layers.recognises, layers.open_layers),
+    (npz_pairs.recognises, npz_pairs.open_npz_pairs),
 )
 
 

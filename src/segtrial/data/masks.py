@@ -55,7 +55,7 @@ def read_mask(path: Path, encoding: Encoding, image: Header | None = None) -> UI
         check_size(path, (picture.height, picture.width), image)
     if encoding.colors is not None:
         return _decode_colors(path, as_colors(picture), encoding)
-    return _decode_values(path, as_values(path, picture), encoding)
+    return decode_values(path, as_values(path, picture), encoding)
 
 
 def mask_header(path: Path) -> Header:
@@ -111,7 +111,8 @@ def unpack(number: int) -> Color:
     return number >> 16, number >> 8 & 255, number & 255
 
 
-def _decode_values(path: Path, values: np.ndarray, encoding: Encoding) -> UInt8[np.ndarray, "h w"]:
+def decode_values(path: Path, values: np.ndarray, encoding: Encoding) -> UInt8[np.ndarray, "h w"]:
+    """Class indices and IGNORE for numbers `h w`. Raises MaskError for a number that stands for no class."""
     meanings = encoding.values or {}
     table = np.full(256, -1, dtype=np.int16)
     for value, index in meanings.items():
