@@ -39,19 +39,6 @@ PART_WORDS = {
 INSTANCES = "SegmentationObject"  # Pascal VOC's numbered objects, beside its SegmentationClass
 
 
-_hidden: ContextVar[frozenset[str]] = ContextVar("hidden", default=frozenset())
-
-
-@contextmanager
-def hiding(paths: frozenset[str]) -> Iterator[None]:
-    """Inside, `walk` passes over these files and folders: the data doctor looks at a folder without what is broken."""
-    token = _hidden.set(paths)
-    try:
-        yield
-    finally:
-        _hidden.reset(token)
-
-
 @dataclass(frozen=True)
 class File:
     """One picture file. `key` is its path below the root without extension; `rest` the folders that say nothing."""
@@ -75,12 +62,45 @@ class Found:
     json: list[Path] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What `walk` passes over, and what it found before."""
+
+    hidden: frozenset[str]
+    known: dict[Path, Found]
+
+
+_sight: ContextVar[Sight | None] = ContextVar("sight", default=None)
+
+
+@contextmanager
+def hiding(paths: frozenset[str]) -> Iterator[None]:
+    """Inside, `walk` passes over these files and folders, and walks each root once.
+
+    The data doctor looks so at a folder without what is broken.
+    """
+    token = _sight.set(Sight(paths, {}))
+    try:
+        yield
+    finally:
+        _sight.reset(token)
+
+
 def walk(root: Path) -> Found:
     """Every picture below `root`; linked folders are followed once, hidden ones and junk are not."""
+    sight = _sight.get()
+    if sight is None:
+        return _walk(root, frozenset())
+    if root not in sight.known:
+        sight.known[root] = _walk(root, sight.hidden)
+    return sight.known[root]
+
+
+def _walk(root: Path, hidden: frozenset[str]) -> Found:
     found, seen, waiting = Found(), {os.path.realpath(root)}, [root]
     while waiting:
         for entry in _entries(waiting.pop()):
-            if entry.path in _hidden.get():
+            if entry.path in hidden:
                 continue
             if entry.name.startswith(".") or entry.name.lower() in JUNK:
                 found.junk += 1

@@ -99,6 +99,12 @@ class Reader:
         plane = np.full(image.shape[1:], pictures.labels[number], np.uint8)
         return Sample(image, plane, item.key, item.group)
 
+    def encoded(self, item: Item) -> bytes | None:
+        """The bytes of an encoded picture, None where pixels are what is stored."""
+        part, number = _part_and_number(item)
+        pictures = _open(self.sources[part], self.classes)
+        return None if pictures.offsets is None else pictures.encoded(number)
+
     def fingerprint(self, item: Item) -> str:
         """Changes with the file. Raises DataNotFound if that is gone."""
         part, number = _part_and_number(item)

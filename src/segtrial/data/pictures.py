@@ -77,16 +77,21 @@ def opened_file(place: str | Path, file: io.BufferedReader | io.BytesIO) -> Iter
 def read_header(path: Path) -> Header:
     """Format, mode and upright size, without decoding."""
     with opened(path) as picture:
-        turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-        width, height = picture.size
-        size = (width, height) if turned else (height, width)
-        return Header(picture.format or "", picture.mode, size, turned)
+        return header_of(picture)
+
+
+def header_of(picture: Image.Image) -> Header:
+    """What an opened picture says of itself."""
+    turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    width, height = picture.size
+    size = (width, height) if turned else (height, width)
+    return Header(picture.format or "", picture.mode, size, turned)
 
 
 def read_picture(path: Path) -> Image.Image:
     """The decoded picture in its own mode, turned upright by its EXIF orientation."""
     with opened(path) as picture:
-        return _upright(path, picture)
+        return upright(path, picture)
 
 
 def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
@@ -101,10 +106,11 @@ def read_image(path: Path, channels: int) -> UInt8[np.ndarray, "c h w"]:
 def decode_image(place: str | Path, data: bytes, channels: int) -> UInt8[np.ndarray, "c h w"]:
     """As `read_image`, from the bytes of a file; errors call them `place`."""
     with opened_file(place, io.BytesIO(data)) as picture:
-        return _pixels(place, _upright(place, picture), channels)
+        return _pixels(place, upright(place, picture), channels)
 
 
-def _upright(place: str | Path, picture: Image.Image) -> Image.Image:
+def upright(place: str | Path, picture: Image.Image) -> Image.Image:
+    """The opened picture, decoded to its last byte and turned by its EXIF orientation. Raises ImageError."""
     try:
         picture.load()
         return ImageOps.exif_transpose(picture)

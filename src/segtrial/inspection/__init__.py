@@ -118,7 +118,7 @@ def _findings(
     found = [*faults.of_records(root, records), *images.check_images(root, records)]
     found += images.check_names(root, records, understood.found)
     if not whole:
-        found += masks.check_masks(root, records, names, colors=colors)
+        found += masks.check_masks(root, records, names, colors=colors, opened=understood.dataset is not None)
     if known is not None:
         found += classes.check_classes(known, records, whole=whole)
     if understood.dataset is not None:

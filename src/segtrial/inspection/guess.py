@@ -14,7 +14,7 @@ from segtrial.inspection.records import Look, Record
 from segtrial.shapes import IGNORE
 
 SHARE = 0.001
-"""A colour with a smaller share of all pixels is noise, if there are more colours than MOST_VALUES."""
+"""A colour with a smaller share of all pixels is noise, where there are many or a file is lossy."""
 
 APART = 48.0
 """So is one nearer than this to a commoner colour (Euclidean, in 8-bit RGB)."""
@@ -39,11 +39,12 @@ def guess(records: Sequence[Record]) -> Guess | None:
     lossy = any(mask.format == "JPEG" for mask in masks)
     colored = any(mask.colored for mask in masks)
     pixels = _pixels(masks, colored=colored)
-    if not colored and not lossy and len(pixels) <= MOST_VALUES:
+    clean = len(pixels) <= MOST_VALUES and all(mask.distinct <= MOST_VALUES for mask in masks)
+    if not colored and not lossy and clean:
         return _by_value(sorted(pixels))
     if not colored:
         pixels = Counter({value * 0x010101: count for value, count in pixels.items() if 0 <= value <= 255})
-    return _by_color(_palette(pixels))
+    return _by_color(_palette(pixels, clean=clean and not lossy))
 
 
 def _pixels(masks: Sequence[Look], *, colored: bool) -> Counter[int]:
@@ -76,9 +77,9 @@ def _by_color(colors: Sequence[Color]) -> Guess | None:
     return Guess(classes, Encoding(None, {color: n for n, color in enumerate(colors)}, FARTHEST, classes.names))
 
 
-def _palette(pixels: Counter[int]) -> list[Color]:
-    """The colours that are classes, black first and then the commonest."""
-    if len(pixels) <= MOST_VALUES:
+def _palette(pixels: Counter[int], *, clean: bool) -> list[Color]:
+    """The colours that are classes, black first and then the commonest; all of them where the masks are `clean`."""
+    if clean:
         chosen = [unpack(number) for number, _ in pixels.most_common()]
     else:
         chosen = []

@@ -50,7 +50,12 @@ def check_images(root: Path | None, records: Sequence[Record]) -> list[Finding]:
 
 def check_names(root: Path | None, records: Sequence[Record], found: Found | None) -> list[Finding]:
     """Findings on file names and on what else lies in the folder."""
-    looks = [look for record in records for look in (record.image, record.mask) if look is not None and look.path]
+    looks = [
+        look
+        for record in records
+        for look in (record.image, record.mask)
+        if look is not None and Path(look.path).suffix
+    ]
     lying = [one for one in looks if Path(one.path).suffix.lower() not in ENDINGS.get(one.format, ())]
     findings = []
     if lying:

@@ -1,6 +1,6 @@
 """Records -> findings on masks: sizes, strange values and colours, lossy files, masks that say nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from segtrial.data.masks import unpack
@@ -13,15 +13,17 @@ LOSSY = ("JPEG", "MPO")
 WRITE = "`segtrial inspect DATA --write data.yaml` writes the description that repairs this"
 
 
-def check_masks(root: Path | None, records: Sequence[Record], names: Sequence[str], *, colors: bool) -> list[Finding]:
-    """All findings on masks. `colors`: they are read by colour, and not by number."""
+def check_masks(
+    root: Path | None, records: Sequence[Record], names: Sequence[str], *, colors: bool, opened: bool
+) -> list[Finding]:
+    """All findings on masks. `colors`: they are read by colour, not by number. `opened`: train would read them."""
     masked = [record for record in records if record.mask is not None]
     return [
         *_sizes(root, masked),
         *_lossy(root, masked, colors=colors),
         *_strange(root, masked, names, colors=colors),
         *_silent(root, masked, names),
-        *_depths(root, masked),
+        *_depths(root, masked, opened=opened),
     ]
 
 
@@ -88,7 +90,11 @@ def _strange(root: Path | None, records: Sequence[Record], names: Sequence[str],
             worst = max(_mask(one).worst for one in far)
             fix = f"Correct the masks, add the colours to the class table, or set color_tolerance: {worst + 0.5:.0f}"
         message = f"{len(far)} masks hold {what} that stand for no class: {_shown(far, names, colors=colors)}"
-        findings.append(finding(f"mask.unknown_{what}", "error", message, fix, (_file(root, one) for one in far)))
+        findings.append(
+            finding(
+                f"mask.unknown_{'colors' if colors else what}", "error", message, fix, (_file(root, one) for one in far)
+            )
+        )
     if near:
         findings.append(_near(root, near, records, names))
     return findings
@@ -146,14 +152,12 @@ def _silent(root: Path | None, records: Sequence[Record], names: Sequence[str]) 
     ]  # fmt: skip
 
 
-def _depths(root: Path | None, records: Sequence[Record]) -> list[Finding]:
+def _depths(root: Path | None, records: Sequence[Record], *, opened: bool) -> list[Finding]:
     """16-bit masks: numbers of objects, more often than classes."""
-    is_deep: Callable[[Look], bool] = lambda one: one.bits > 8  # noqa: E731
-    deep = [one for one in records if is_deep(_mask(one))]
+    deep = [one for one in records if _mask(one).bits > 8]
     if not deep:
         return []
     highest = max(value for one in deep for value, _ in _mask(one).values)
     message = f"{len(deep)} masks of 16 bits or more, with values up to {highest}"
-    unread = [one for one in deep if not one.counts and highest > 255]
     fix = "If these are numbers of objects, export classes; else list them in data.yaml (ids of each class)"
-    return [finding("mask.depth", "error" if unread else "note", message, fix, (_file(root, one) for one in deep))]
+    return [finding("mask.depth", "note" if opened else "error", message, fix, (_file(root, one) for one in deep))]

@@ -1,15 +1,26 @@
 """One item -> a Record: what its image and its mask are, in a few numbers; plain values, for a cache."""
 
+import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
+from segtrial.data.class_arrays import Reader as ArrayReader
 from segtrial.data.masks import Encoding, as_colors, as_values, mask_header, pack, read_mask_picture
-from segtrial.data.pictures import DEEP_GREY_MODES, Header, has_alpha, opened, plain_mode, read_header, read_picture
+from segtrial.data.pictures import (
+    DEEP_GREY_MODES,
+    Header,
+    has_alpha,
+    header_of,
+    opened,
+    opened_file,
+    plain_mode,
+    upright,
+)
 from segtrial.data.sample import Dataset, Item
 from segtrial.errors import DataError
 from segtrial.shapes import IGNORE
@@ -79,7 +90,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the inverse of `record_from_json`."""
-        return asdict(self)
+        looks = {"image": self.image and vars(self.image), "mask": self.mask and vars(self.mask)}
+        return {**vars(self), **looks}
 
 
 def record_from_json(tree: Mapping[str, Any]) -> Record:
@@ -117,7 +129,7 @@ class Looker:
             sample = self._try(faults, self.dataset.read, item)
             if sample is not None:
                 counts = _class_counts(sample.target, self.classes, self.whole)
-                image = image or look_at_pixels(sample.image)
+                image = image or look_at_pixels(item.key, sample.image, _bytes(self.dataset, item))
                 mask = None if self.whole else Look("", "", "L", sample.target.shape, distinct=sum(map(bool, counts)))
         return Record(item.key, item.group, part, image, mask, counts, tuple(faults))
 
@@ -132,17 +144,26 @@ class Looker:
 
 def look_at_image(path: Path) -> Look:
     """Decode an image. Raises ImageError."""
-    header, picture = read_header(path), read_picture(path)
-    halved = header.format == "JPEG" and _has_halved_chroma(path)
+    with opened(path) as picture:
+        header, halved = header_of(picture), _has_halved_chroma(picture)
+        picture = upright(path, picture)
     extremes = np.reshape(plain_mode(path, picture).getextrema(), (-1, 2))  # channels, low and high
     about = {"alpha": has_alpha(picture), "constant": bool((extremes[:, 0] == extremes[:, 1]).all())}
     return Look(str(path), header.format, header.mode, header.size, header.turned, lossy_chroma=halved, **about)
 
 
-def look_at_pixels(image: np.ndarray) -> Look:
-    """An image that came out of an array file, or was generated."""
-    mode = "L" if len(image) == 1 else "RGB"
-    return Look("", "", mode, image.shape[1:], constant=bool((image == image[:, :1, :1]).all()))
+def look_at_pixels(key: str, image: np.ndarray, encoded: bytes | None) -> Look:
+    """An image that came out of an array file (perhaps as the bytes of a picture), or was generated."""
+    kind, mode, halved = "", "L" if len(image) == 1 else "RGB", False
+    if encoded is not None:
+        with opened_file(key, io.BytesIO(encoded)) as picture:
+            kind, mode, halved = picture.format or "", picture.mode, _has_halved_chroma(picture)
+    about = {"lossy_chroma": halved, "constant": bool((image == image[:, :1, :1]).all())}
+    return Look(key, kind, mode, (image.shape[1], image.shape[2]), **about)
+
+
+def _bytes(dataset: Dataset, item: Item) -> bytes | None:
+    return dataset.read.encoded(item) if isinstance(dataset.read, ArrayReader) else None
 
 
 def look_at_mask(path: Path, encoding: Encoding | None, classes: int) -> tuple[Look, tuple[int, ...]]:
@@ -159,10 +180,9 @@ def look_at_mask(path: Path, encoding: Encoding | None, classes: int) -> tuple[L
     return Look(str(path), header.format, header.mode, size, header.turned, values=values, **about, **strange), meant
 
 
-def _has_halved_chroma(path: Path) -> bool:
+def _has_halved_chroma(picture: Image.Image) -> bool:
     """Whether a JPEG keeps colours at half the resolution or less."""
-    with opened(path) as picture:
-        return isinstance(picture, JpegImagePlugin.JpegImageFile) and JpegImagePlugin.get_sampling(picture) in (1, 2)
+    return isinstance(picture, JpegImagePlugin.JpegImageFile) and JpegImagePlugin.get_sampling(picture) in (1, 2)
 
 
 def _is_colored(picture: Image.Image) -> bool:

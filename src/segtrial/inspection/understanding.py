@@ -49,29 +49,24 @@ def understand_source(source: str | Path, options: SplitOptions | None = None) -
     content: Content = "classes" if path.suffix == ".npz" or (path.is_dir() and holds_arrays(path)) else "masks"
     faults: list[UserError] = []
     hidden: frozenset[str] = frozenset()
-    dataset: Dataset | None = None
     for _ in range(MOST_ROUNDS):
         with hiding(hidden):
             try:
                 dataset = open_dataset(source, options, content)
-                break
+                return Understanding(
+                    _root(path, dataset), content, dataset, _all_items(path, dataset), tuple(faults), _walked(path)
+                )
             except UserError as error:
-                if _are_classes(path, error, hidden):
+                if _are_classes(path, error):
                     content = "classes"
                     continue
                 faults.extend(error.parts or (error,))
                 more = _at_fault(path, error) - hidden
-                hidden |= more | _partners(path, more, hidden)
                 if not more:
                     break
+                hidden |= more | _partners(path, more)
     with hiding(hidden):
-        items = _all_items(path, dataset) if dataset is not None else _any_items(path)
-        return Understanding(_root(path, dataset), content, dataset, items, tuple(faults), _walked(path))
-
-
-def is_from_file(item: Item) -> bool:
-    """Whether image and mask are picture files, one each."""
-    return item.image is not None and item.target is not None and item.target.suffix.lower() != ".json"
+        return Understanding(_root(path, None), content, None, _any_items(path), tuple(faults), _walked(path))
 
 
 def _root(path: Path, dataset: Dataset | None) -> Path:
@@ -80,17 +75,16 @@ def _root(path: Path, dataset: Dataset | None) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _are_classes(path: Path, error: UserError, hidden: frozenset[str]) -> bool:
+def _are_classes(path: Path, error: UserError) -> bool:
     """Whether a folder in which no picture is a mask holds a folder for each class."""
     if type(error) not in (PairingError, DataNotFound) or error.files or not path.is_dir():
         return False
-    with hiding(hidden):
-        try:
-            if any(file.role for file in walk(path).pictures):
-                return False
-            open_dataset(path, SplitOptions(), "classes")
-        except UserError:
+    try:
+        if any(file.role for file in walk(path).pictures):
             return False
+        open_dataset(path, SplitOptions(), "classes")
+    except UserError:
+        return False
     return True
 
 
@@ -109,13 +103,12 @@ def _is_there(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def _partners(path: Path, faulty: frozenset[str], hidden: frozenset[str]) -> frozenset[str]:
+def _partners(path: Path, faulty: frozenset[str]) -> frozenset[str]:
     """The other halves of the pairs that the faulty files belong to."""
-    with hiding(hidden):
-        try:
-            pairs = find_pairs(path).pairs
-        except UserError:
-            return frozenset()
+    try:
+        pairs = find_pairs(path).pairs
+    except UserError:
+        return frozenset()
     halves = {str(one.image): str(one.target) for one in pairs} | {str(one.target): str(one.image) for one in pairs}
     return frozenset(halves[one] for one in faulty if one in halves)
 

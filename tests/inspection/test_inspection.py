@@ -1,0 +1,186 @@
+"""An inspection: shares counted by hand, an answer from the cache, a description that train reads, the command line."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from segtrial import cli
+from segtrial.data import open_dataset
+from segtrial.errors import DataError, DataNotFound, RunError
+from segtrial.inspection import inspect, records
+from segtrial.inspection.describe import write_description
+from tests.data.drawn import labels, photo
+from tests.inspection.test_inspect_faults import NAMES, all_masks, colored, good
+
+RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
+
+
+def test_shares_are_those_counted_by_hand(make, cache):
+    """Class 1 has a quarter of the pixels of two of five masks, class 0 the rest."""
+    one = np.zeros((48, 64), np.uint8)
+    two = one.copy()
+    two[:24, :32] = 1
+    masks = {f"masks/{name}.png": two if name in "ab" else one for name in NAMES}
+    found = inspect(make(good() | masks), cache=cache)
+    assert [share.pixels for share in found.shares] == pytest.approx([0.9, 0.1])
+    assert [share.images for share in found.shares] == pytest.approx([1.0, 0.4])
+
+
+def test_ignored_pixels_are_no_share(make, cache):
+    found = inspect(make(good(labels([0, 1, 255, 255], (48, 64)))), cache=cache)
+    assert [share.pixels for share in found.shares] == pytest.approx([0.5, 0.5])
+
+
+def test_a_second_inspection_decodes_only_what_changed(make, cache, monkeypatch):
+    root = make(good())
+    first = inspect(root, cache=cache)
+    looked: list[str] = []
+    real = records.look_at_image
+    monkeypatch.setattr(records, "look_at_image", lambda path: looked.append(path.name) or real(path))
+    assert inspect(root, cache=cache).to_json() == first.to_json()
+    assert looked == []
+    Image.fromarray(photo(99, (48, 60))).save(root / "images/b.png")
+    again = inspect(root, cache=cache)
+    assert looked == ["b.png"]
+    assert [one.code for one in again.findings if one.severity == "error"] == ["mask.size"]
+
+
+def test_a_damaged_cache_is_passed_over(make, cache):
+    root = make(good())
+    first = inspect(root, cache=cache)
+    for file in (cache / "inspect").iterdir():
+        file.write_text('[["", {"key": 1}]]')
+    assert inspect(root, cache=cache).to_json() == first.to_json()
+
+
+def test_progress_reaches_its_end(make, cache):
+    seen: list[tuple[int, int]] = []
+    inspect(make(good()), cache=cache, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(number, len(NAMES)) for number in range(1, len(NAMES) + 1)]
+
+
+def described(make, cache, tmp_path, files):
+    """What `--write` writes of a folder, and the data set that it describes."""
+    out = tmp_path / "out" / "data.yaml"
+    write_description(inspect(make(good() | files), cache=cache), out)
+    return yaml.safe_load(out.read_text()), open_dataset(out)
+
+
+def targets(dataset) -> dict[str, np.ndarray]:
+    return {item.key.rsplit("/", 1)[-1]: dataset.read(item).target for part in dataset.parts.values() for item in part}
+
+
+def test_colours_beside_the_palette_are_repaired(make, cache, tmp_path):
+    """Noise of up to 9 levels on two colours, hundreds of distinct ones: every pixel gets the class it came from."""
+    rng = np.random.default_rng(0)
+    truth = {name: rng.integers(0, 2, (48, 64)) for name in NAMES}
+    files = {}
+    for name, classes in truth.items():
+        clean = np.array([RED, BLUE])[classes]
+        noisy = np.clip(clean + rng.integers(-9, 10, clean.shape), 0, 255)
+        files[f"masks/{name}.png"] = np.where(rng.random((48, 64, 1)) < 0.1, noisy, clean).astype(np.uint8)
+    text, dataset = described(make, cache, tmp_path, files)
+    assert {tuple(one["color"]): one["name"] for one in text["classes"]} == {RED: "red", BLUE: "blue"}
+    assert 0 < text["color_tolerance"] <= 17  # 9 levels in each of three channels are 15.6 apart
+    order = [dataset.classes.names.index(name) for name in ("red", "blue")]
+    for name, target in targets(dataset).items():
+        np.testing.assert_array_equal(target, np.array(order)[truth[name]])
+
+
+def test_values_with_holes_become_classes(make, cache, tmp_path):
+    mask = labels([0, 7, 19], (48, 64))
+    text, dataset = described(make, cache, tmp_path, all_masks(mask))
+    assert [one["ids"] for one in text["classes"]] == [[0], [7], [19]]
+    assert dataset.classes.names == ("class_0", "class_7", "class_19")
+    np.testing.assert_array_equal(targets(dataset)["a"], labels([0, 1, 2], (48, 64)))
+
+
+def test_a_lossy_binary_mask_becomes_two_classes(make, cache, tmp_path):
+    mask = np.zeros((48, 64), np.uint8)
+    mask[8:40, 16:48] = 255
+    blurred = mask.copy()
+    blurred[8:40, 16] = np.arange(32) * 4 + 129  # an edge of greys nearer to white
+    blurred[8:40, 15] = np.arange(32) * 3 + 20  # and one of greys nearer to black
+    text, dataset = described(make, cache, tmp_path, all_masks(blurred))
+    assert [one["color"] for one in text["classes"]] == [[0, 0, 0], [255, 255, 255]]
+    np.testing.assert_array_equal(targets(dataset)["a"], (mask > 0).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"classes.txt": "sky\nroad: wide\n'tree'\n"},
+        all_masks(labels([0, 255], (48, 64))),
+        all_masks(labels([0, 1, 255], (48, 64))),
+        all_masks(colored(RED, BLUE, GREY)) | {"label_colors.txt": "255 0 0 a\n0 0 255 Void\n128 128 128 c # d\n"},
+    ],
+    ids=["numbers", "names", "0 and 255", "ignored", "colours"],
+)
+def test_a_description_means_what_the_folder_means(make, cache, tmp_path, files):
+    _, dataset = described(make, cache, tmp_path, files)
+    folder = open_dataset(tmp_path / "set")
+    assert dataset.classes.names == folder.classes.names
+    assert {part: len(items) for part, items in dataset.parts.items()} == {p: len(i) for p, i in folder.parts.items()}
+    expected = targets(folder)
+    for name, target in targets(dataset).items():
+        np.testing.assert_array_equal(target, expected[name])
+
+
+def test_a_description_is_never_written_over(make, cache, tmp_path):
+    found = inspect(make(good()), cache=cache)
+    out = tmp_path / "data.yaml"
+    out.write_text("mine")
+    with pytest.raises(RunError, match=r"data\.yaml: it is there already\. .*--force"):
+        write_description(found, out)
+    assert out.read_text() == "mine"
+    write_description(found, out, force=True)
+    assert "classes:" in out.read_text()
+
+
+def test_what_cannot_be_described_is_said(make, cache, tmp_path):
+    with pytest.raises(DataError, match=r"could not be understood \(.*mask\.one_class.*Mend these first"):
+        write_description(
+            inspect(make(all_masks(labels([0], (48, 64))) | good(labels([0]))), cache=cache), tmp_path / "x"
+        )
+    with pytest.raises(DataError, match="says everything that train needs"):
+        write_description(inspect("toytown:scenes=4,size=32x48", cache=cache), tmp_path / "x.yaml")
+
+
+def test_folders_of_classes_are_recognised(make, cache):
+    files = {f"{kind}/{n}.png": photo(n + len(kind), (48, 64)) for kind in ("cat", "horse") for n in range(4)}
+    found = inspect(make(files | {"horse/9.png": photo(3, (48, 64))}), cache=cache)
+    assert (found.layout, found.failed) == ("classes", False)
+    assert [(share.name, round(share.images, 3)) for share in found.shares] == [("cat", 0.444), ("horse", 0.556)]
+
+
+def test_what_is_not_there_is_refused(cache, tmp_path):
+    with pytest.raises(DataNotFound, match="no such file or folder"):
+        inspect(tmp_path / "nowhere", cache=cache)
+
+
+def test_the_object_has_the_frozen_shape(make, own_cache, capsys):
+    root = make(good() | {"images/a.png": b""})
+    assert cli.main(["inspect", str(root), "--json"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == ["schema", "layout", "classes", "parts", "findings"]
+    assert (told["schema"], told["layout"], set(told["parts"])) == (1, "folder", {"train", "val"})
+    assert [list(one) for one in told["classes"]] == [["name", "color", "pixels", "images"]] * 3
+    assert {tuple(one) for one in told["findings"]} == {("code", "severity", "files", "count", "message", "fix")}
+    assert told["findings"][0]["code"] == "image.empty"
+    assert (told["findings"][0]["files"], told["findings"][0]["count"]) == (["images/a.png"], 1)
+
+
+def test_the_command_prints_classes_and_findings_and_writes(make, own_cache, capsys, tmp_path):
+    root = make(good() | {"classes.txt": "sky\nroad\ntree\n"})
+    out = tmp_path / "data.yaml"
+    assert cli.main(["inspect", str(root), "--write", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "road" in printed
+    assert "33.33 %" in printed
+    assert "0 errors, 1 warnings" in printed
+    assert f"segtrial train --data {out}" in printed
+    assert cli.main(["inspect", str(root), "--write", str(out)]) == 2
