@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Integer, UInt8, UInt64
+from jaxtyping import Float, Float32, Integer, UInt64
 from PIL import Image, ImageOps
 
 from segtrial.data._parallel import each
@@ -143,7 +143,8 @@ def close_hashes(
 def copies(looks: Looks) -> list[tuple[int, int, bool]]:
     """Pairs of places (first, later) that show one picture, re-encoded, resized or relit, and whether mirrored.
 
-    Of pictures with equal hashes, each is compared with the first alone, so that many copies are few pairs.
+    Of pictures with equal hashes, each is compared with the first alone, so that many copies are few pairs: what is a
+    copy of a copy may have no pair of its own.
     """
     _, firsts, which = np.unique(looks.hashes, return_index=True, return_inverse=True)
     turned = looks.greys.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
@@ -201,8 +202,11 @@ def _grey(item: Item, read: Callable[[Item], Sample]) -> Float32[np.ndarray, "32
 
 
 def _picture(image: np.ndarray) -> Image.Image:
-    plane: UInt8[np.ndarray, "h w"] | np.ndarray = image.astype(np.float32).mean(0)
-    return Image.fromarray(plane if image.dtype == np.uint8 else plane * 255)
+    """Channels, rows, columns of a sample as a picture: RGB, or the mean of any other number of channels."""
+    pixels = image if image.dtype == np.uint8 else (image * 255).astype(np.uint8)
+    if len(pixels) == 3:
+        return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    return Image.fromarray(pixels.mean(0).astype(np.float32))
 
 
 def _small(picture: Image.Image) -> Float32[np.ndarray, "32 32"]:

@@ -91,11 +91,10 @@ def _repeats(marks: Sequence[Hashable]) -> list[Pair]:
 
 
 def _followers(pairs: Iterable[Pair]) -> list[Pair]:
-    """Each later picture once, with the earliest one that is itself no copy of an earlier one."""
+    """Each later picture once, with the earliest one that pairs lead to."""
     leader: dict[int, int] = {}
     for first, later in sorted(pairs, key=lambda pair: (pair[1], pair[0])):
-        if first not in leader:
-            leader.setdefault(later, first)
+        leader.setdefault(later, leader.get(first, first))
     return [(first, later) for later, first in leader.items()]
 
 
