@@ -201,8 +201,8 @@ def _example(folder: Path, entry: Any) -> Example:
     checked = _checked(entry, ("key", "group", "rank", "score", "pictures", "said"), place)
     pictures = {str(what): _beside(folder, str(name)) for what, name in checked["pictures"].items()}
     score = None if checked["score"] is None else float(checked["score"])
-    words = (str(checked[field]) for field in ("key", "group", "rank"))
-    return Example(*words, score, pictures, dict(checked["said"]))
+    key, group, rank = (str(checked[field]) for field in ("key", "group", "rank"))
+    return Example(key, group, rank, score, pictures, dict(checked["said"]))
 
 
 def _beside(folder: Path, name: str) -> Path:
