@@ -21,10 +21,10 @@ class Split(Part):
     """Groups of the train part that become the val part instead of the layout's own."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the groups held out where the layout has no val part."""
-    method: Literal["groups", "random", "stratified", "time"] | None = None
-    """How train and val are dealt anew, whatever the layout says: whole groups; single images, which is refused where
-    there are groups; whole groups so that all parts have each class in near the same share; or a stretch of each clip
-    with a gap before it. None: as the layout says, else whole groups."""
+    method: Literal["layout", "groups", "random", "stratified", "time"] = "layout"
+    """How train and val are dealt: as the layout says; or anew by whole groups; by single images, which is refused
+    where there are groups; by whole groups so that all parts have each class in near the same share; or a stretch of
+    each clip with a gap before it."""
     folds: int | None = Field(default=None, ge=2)
     """Number of folds that the method deals; one is val, the others are train. Each image is val in exactly one."""
     fold: int = Field(default=0, ge=0)
@@ -37,11 +37,11 @@ class Split(Part):
 
     @model_validator(mode="after")
     def _check(self) -> "Split":
-        if self.val_groups and (self.method or self.folds):
+        if self.val_groups and (self.method != "layout" or self.folds):
             raise ValueError("val_groups and split.method or split.folds are given together; keep one")
         if self.folds and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} of {self.folds} folds; they count from 0 to {self.folds - 1}")
-        if self.gap is not None and self.method not in ("time", None):
+        if self.gap is not None and self.method not in ("time", "layout"):
             raise ValueError(f"gap is given with split.method={self.method}; it is for split.method=time")
         return self
 

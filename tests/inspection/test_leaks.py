@@ -107,7 +107,8 @@ def test_whole_clips_do_not_leak_and_a_random_split_of_them_would():
     assert set(found) == {"leak.random"}
     one = found["leak.random"]
     assert one.severity == "note"
-    assert "48 of 48 val images have a near neighbour in train (100%)" in one.message
+    assert one.count > 40  # of a fifth of 240 frames, all but those whose neighbours are val too
+    assert f"a random split would leak: {one.count} of 48 val images have a near neighbour in train" in one.message
 
 
 def test_neighbours_of_other_groups_are_said_where_they_are_many():

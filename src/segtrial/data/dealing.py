@@ -39,9 +39,10 @@ def dealt(dataset: Dataset, options: SplitOptions) -> Dataset:
     if not options.dealt or not items:
         return dataset
     place = str(dataset.root or dataset.layout)
-    train, val, note = METHODS[options.method or "groups"](items, options, dataset, place)
+    method = "groups" if options.method == "layout" else options.method
+    train, val, note = METHODS[method](items, options, dataset, place)
     if not train or not val:
-        found = f"split.method={options.method or 'groups'} leaves {len(train)} images to train and {len(val)} to val"
+        found = f"split.method={method} leaves {len(train)} images to train and {len(val)} to val"
         raise SplitError(place, found, "Give more images or groups, a smaller gap, or another method")
     parts = {**dataset.parts, "train": tuple(train), "val": tuple(val)}
     return replace(dataset, parts=parts, notes=(*dataset.notes, note))
@@ -213,7 +214,7 @@ def _cut(frames: Sequence[Item], options: SplitOptions) -> tuple[list[Item], lis
     gap = float(gap) if gap >= 1 else gap * float(np.ptp(times))
     away = np.maximum(times[held].min() - times, times - times[held].max())  # below 0 inside the stretch
     far = away > gap
-    return [frames[n] for n in np.nonzero(far)[0]], [frames[n] for n in held], gap
+    return [frames[n] for n in np.flatnonzero(far).tolist()], [frames[n] for n in held.tolist()], gap
 
 
 def _sides(items: Sequence[Item], fold_of: dict[str, int], options: SplitOptions, how: str) -> Dealt:

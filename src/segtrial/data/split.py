@@ -20,7 +20,7 @@ from segtrial.errors import DataError, SplitError, listing
 from segtrial.randomness import generator, key_of
 
 Parts = dict[str, tuple[Item, ...]]
-Method = Literal["groups", "random", "stratified", "time"]
+Method = Literal["layout", "groups", "random", "stratified", "time"]
 
 FEWEST_FRAMES = 8
 """Fewer pictures of one prefix are not looked at as a clip."""
@@ -48,7 +48,7 @@ class SplitOptions:
     val_groups: tuple[str, ...] = ()
     val_share: float = 0.2
     seed: int = 0
-    method: Method | None = None
+    method: Method = "layout"
     folds: int | None = None
     fold: int = 0
     gap: float | int | None = None
@@ -57,7 +57,7 @@ class SplitOptions:
     @property
     def dealt(self) -> bool:
         """Whether train and val are dealt anew."""
-        return self.method is not None or self.folds is not None
+        return self.method != "layout" or self.folds is not None
 
 
 def split(parts: Mapping[str, Sequence[Item]], options: SplitOptions, place: str) -> tuple[Parts, tuple[str, ...]]:

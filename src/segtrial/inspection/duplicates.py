@@ -11,7 +11,7 @@ from segtrial.data.pictures import EXTENSIONS
 from segtrial.data.sample import Dataset
 from segtrial.errors import DataError, listing
 from segtrial.files import sha256
-from segtrial.inspection.finding import Finding, finding
+from segtrial.inspection.finding import Finding, Severity, finding
 
 Pair = tuple[int, int]
 """Places of the first picture and of a later one like it."""
@@ -40,12 +40,13 @@ def check_duplicates(dataset: Dataset, looks: Looks, *, whole: bool = False) -> 
     near = _followers((one, other) for one, other, _ in alike if marks[one] != marks[other])
     near = [pair for pair in near if pair[1] not in {later for _, later in equal}]
     findings = []
-    for pairs, code, severity, far, like in (
+    kinds: tuple[tuple[list[Pair], str, Severity, bool, str], ...] = (
         (equal, "duplicate.across", "error", True, "with the same pixels"),
         (equal, "duplicate.inside", "warning", False, "with the same pixels"),
         (near, "duplicate.near", "warning", True, "encoded anew, resized or mirrored"),
         (near, "duplicate.similar", "note", False, "encoded anew, resized or mirrored"),
-    ):
+    )
+    for pairs, code, severity, far, like in kinds:
         some = [pair for pair in pairs if (parts[pair[0]] != parts[pair[1]]) == far]
         if some:
             message = f"{len(some)} images are there again {'in another part' if far else 'in their part'}, {like}"
