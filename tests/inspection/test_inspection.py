@@ -59,7 +59,18 @@ def test_a_damaged_cache_is_passed_over(make, cache):
 def test_progress_reaches_its_end(make, cache):
     seen: list[tuple[int, int]] = []
     inspect(make(good()), cache=cache, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(number, len(NAMES)) for number in range(1, len(NAMES) + 1)]
+    assert seen == 2 * [(number, len(NAMES)) for number in range(1, len(NAMES) + 1)]  # faults, then copies
+
+
+def test_copies_and_leaks_are_looked_for(make, cache):
+    """A train image that is in val too, byte for byte."""
+    files = {f"train/images/{n}.png": photo(n, (48, 64)) for n in range(4)}
+    files |= {f"val/images/{n}.png": photo(n + 3, (48, 64)) for n in range(4, 6)}
+    files |= {"val/images/again.png": photo(2, (48, 64))}
+    files |= {name.replace("images", "masks"): labels([0, 1, 2], (48, 64)) for name in files}
+    found = inspect(make(files), cache=cache)
+    [twice] = [one for one in found.findings if one.code == "duplicate.across"]
+    assert (twice.severity, twice.files) == ("error", ("val/images/again",))
 
 
 def described(make, cache, tmp_path, files):
@@ -151,8 +162,8 @@ def test_what_cannot_be_described_is_said(make, cache, tmp_path):
 
 
 def test_folders_of_classes_are_recognised(make, cache):
-    files = {f"{kind}/{n}.png": photo(n + len(kind), (48, 64)) for kind in ("cat", "horse") for n in range(4)}
-    found = inspect(make(files | {"horse/9.png": photo(3, (48, 64))}), cache=cache)
+    files = {f"{kind}/{n}.png": photo(n + 10 * len(kind), (48, 64)) for kind in ("cat", "horse") for n in range(4)}
+    found = inspect(make(files | {"horse/9.png": photo(99, (48, 64))}), cache=cache)
     assert (found.layout, found.failed) == ("classes", False)
     assert [(share.name, round(share.images, 3)) for share in found.shares] == [("cat", 0.444), ("horse", 0.556)]
 

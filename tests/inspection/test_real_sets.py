@@ -5,13 +5,18 @@ import pytest
 from segtrial.inspection import inspect
 
 FOUND = {  # name -> layout, classes, parts, the findings that must be there beside what the reader says
-    "camvid": ("camvid", 11, {"train": 367, "val": 101}, {"leak.official", "part.groups"}),
-    "camseq01": ("folder", 31, {"train": 70, "val": 20, "left out": 10}, {"part.one_clip", "class.absent"}),
+    "camvid": ("camvid", 11, {"train": 367, "val": 101}, {"leak.official", "part.groups", "leak.random"}),
+    "camseq01": (
+        "folder",
+        31,
+        {"train": 70, "val": 20, "left out": 10},
+        {"part.one_clip", "class.absent", "leak.random"},
+    ),
     "celebamask19_256": ("folder", 19, {"train": 800, "val": 200}, {"class.unnamed", "class.imbalance"}),
     "fasseg_v2": ("unknown", 6, {"train": 20, "test": 50}, {"mask.colors", "mask.near_palette", "image.sizes"}),
     "chasedb1": ("folder", 2, {"train": 24, "val": 4}, {"pair.annotators", "part.groups"}),
     "fruit_coco": ("coco", 4, {"train": 15, "val": 3}, {"part.few", "image.chroma"}),
-    "scenes64": ("classes", 6, {"train": 1800, "val": 300}, set()),
+    "scenes64": ("classes", 6, {"train": 1800, "val": 300}, {"duplicate.inside"}),
     "cifar10": ("npz", 10, {"train": 40000, "val": 10000, "test": 10000}, {"image.chroma"}),
 }
 ERRORS = {"fasseg_v2": {"mask.colors"}, "chasedb1": {"pair.annotators"}}

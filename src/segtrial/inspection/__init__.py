@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from segtrial.classes import Classes
+from segtrial.data.likeness import look_at
 from segtrial.data.masks import Encoding
 from segtrial.data.sample import Dataset
 from segtrial.errors import UserError
 from segtrial.inspection import classes, faults, images, masks, parts
+from segtrial.inspection.classes import ClassShare
+from segtrial.inspection.duplicates import check_duplicates
 from segtrial.inspection.finding import Finding, by_severity, finding, has_errors
 from segtrial.inspection.guess import FARTHEST, Guess, guess
+from segtrial.inspection.leaks import check_leaks
 from segtrial.inspection.records import Looker, Record
 from segtrial.inspection.survey import Progress, survey
 from segtrial.inspection.understanding import Understanding, understand_source
 
 GUESSABLE = ("mask.colors", "mask.lossy", "mask.holes", "mask.unknown_colors")
 """Errors that a description mends, whose classes can be found by looking at the masks."""
+
+MOST_COMPARED = 20_000
+"""Images: all pairs of more would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Inspection:
     understood: Understanding
     classes: Classes | None
     encoding: Encoding | None
-    shares: tuple[classes.ClassShare, ...]
+    shares: tuple[ClassShare, ...]
     records: tuple[Record, ...]
     findings: tuple[Finding, ...]
     guessed: bool = False
@@ -89,6 +96,8 @@ def inspect(source: str | Path, *, cache: Path | None = None, progress: Progress
             known, encoding = guessed.classes, _tightened(guessed.encoding, records)
             found = [_mended(one) for one in found]
     found += _findings(understood, known, encoding, records, whole=whole)
+    if understood.dataset is not None:
+        found += _alike(understood.dataset, progress, whole=whole)
     shares = tuple(classes.shares(known, records)) if known is not None else ()
     return Inspection(
         str(source), understood, known, encoding, shares, tuple(records), tuple(by_severity(found)), guessed is not None
@@ -124,6 +133,17 @@ def _findings(
     if understood.dataset is not None:
         found += parts.check_parts(understood.dataset)
     return found
+
+
+def _alike(dataset: Dataset, progress: Progress | None, *, whole: bool) -> list[Finding]:
+    """Findings on pictures that look like others: copies, and near neighbours in other parts."""
+    items = [item for members in dataset.parts.values() for item in members]
+    if len(items) > MOST_COMPARED:
+        message = f"{len(items)} images are too many to look for copies and near neighbours"
+        fix = f"Inspect parts of the data with at most {MOST_COMPARED} images"
+        return [finding("duplicate.skipped", "note", message, fix, count=len(items))]
+    looks = look_at(items, dataset.read, progress)
+    return [*check_duplicates(dataset, looks, whole=whole), *check_leaks(dataset, looks)]
 
 
 def _tightened(encoding: Encoding, records: list[Record]) -> Encoding:

@@ -148,7 +148,7 @@ def look_at_image(path: Path) -> Look:
         header, halved = header_of(picture), _has_halved_chroma(picture)
         picture = upright(path, picture)
     extremes = np.reshape(plain_mode(path, picture).getextrema(), (-1, 2))  # channels, low and high
-    about = {"alpha": has_alpha(picture), "constant": bool((extremes[:, 0] == extremes[:, 1]).all())}
+    about: dict[str, Any] = {"alpha": has_alpha(picture), "constant": bool((extremes[:, 0] == extremes[:, 1]).all())}
     return Look(str(path), header.format, header.mode, header.size, header.turned, lossy_chroma=halved, **about)
 
 
@@ -158,7 +158,7 @@ def look_at_pixels(key: str, image: np.ndarray, encoded: bytes | None) -> Look:
     if encoded is not None:
         with opened_file(key, io.BytesIO(encoded)) as picture:
             kind, mode, halved = picture.format or "", picture.mode, _has_halved_chroma(picture)
-    about = {"lossy_chroma": halved, "constant": bool((image == image[:, :1, :1]).all())}
+    about: dict[str, Any] = {"lossy_chroma": halved, "constant": bool((image == image[:, :1, :1]).all())}
     return Look(key, kind, mode, (image.shape[1], image.shape[2]), **about)
 
 
@@ -175,7 +175,12 @@ def look_at_mask(path: Path, encoding: Encoding | None, classes: int) -> tuple[L
     order = np.argsort(-counts, kind="stable")[:MOST_KEPT]
     values = tuple((int(numbers[place]), int(counts[place])) for place in order)
     size = (picture.height, picture.width)
-    about = {"alpha": "A" in header.mode, "constant": len(numbers) == 1, "colored": packed, "distinct": len(numbers)}
+    about: dict[str, Any] = {
+        "alpha": "A" in header.mode,
+        "constant": len(numbers) == 1,
+        "colored": packed,
+        "distinct": len(numbers),
+    }
     meant, strange = _meaning(numbers, counts, encoding, classes) if encoding is not None else ((), {})
     return Look(str(path), header.format, header.mode, size, header.turned, values=values, **about, **strange), meant
 
