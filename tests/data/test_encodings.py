@@ -1,7 +1,6 @@
 """Whatever mask files people have, the same scene gives the same plane: formats, conventions, tables, folders."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,8 +160,7 @@ def test_names_that_repeat_in_deep_folders_are_kept_apart(make):
     items = [item for items in data.parts.values() for item in items]
     assert len({item.key for item in items}) == 4
     for item in items:
-        inside = Path(item.image).relative_to(data.root / "images")
-        assert item.target == data.root / "masks" / inside
+        assert str(item.target) == str(item.image).replace("/images/", "/masks/")
 
 
 @pytest.mark.parametrize("written", ["{}", "images/{}", "{}.png", "images/{}.png", "{} 1", "\ufeff{}\r"])

@@ -1,25 +1,26 @@
 """Folders of .npz files, each an image and its mask: every form gives the arrays that were saved."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 
 from segtrial.data import open_dataset
-from segtrial.errors import DataError, ImageError, MaskError
+from segtrial.errors import DataError, DataNotFound, ImageError, MaskError
 from tests.data.drawn import labels, photo
 
 MASK = labels([0, 1, 2])
 NAMES = ("a", "b", "c", "d")
 
 
-def npz(**arrays: np.ndarray) -> bytes:
+def npz(**arrays: Any) -> bytes:
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 
-def pairs(**arrays: np.ndarray) -> dict[str, bytes]:
+def pairs(**arrays: Any) -> dict[str, bytes]:
     return {f"{name}.npz": npz(**{key: value(n) if callable(value) else value for key, value in arrays.items()})
             for n, name in enumerate(NAMES)}  # fmt: skip
 
@@ -72,6 +73,11 @@ def test_grey_beside_colour_is_read_as_colour(make):
     np.testing.assert_array_equal(data.read(grey).image, np.repeat(photo(0, channels=1)[None], 3, axis=0))
 
 
+def test_labels_of_whole_pictures_are_no_masks(make):
+    with pytest.raises(DataNotFound, match="no picture below it"):
+        open_dataset(make({"train.npz": npz(x=np.stack([photo(), photo(1)]), y=np.array([0, 1]))}))
+
+
 @pytest.mark.parametrize(
     ("arrays", "error", "message"),
     [
@@ -87,3 +93,12 @@ def test_grey_beside_colour_is_read_as_colour(make):
 def test_what_is_wrong_is_named_with_the_fix(make, arrays, error, message):
     with pytest.raises(error, match=message):
         open_dataset(make(pairs(image=photo, mask=MASK) | {"b.npz": npz(**arrays)}))
+
+
+def test_a_changed_file_changes_the_fingerprint(make):
+    data = open_dataset(make(pairs(image=photo, mask=MASK)))
+    item = data.parts["train"][0]
+    before = data.fingerprint(item)
+    assert data.fingerprint(item) == before
+    (data.root / f"{item.key}.npz").write_bytes(npz(image=photo(9), mask=MASK) + b"\0")
+    assert data.fingerprint(item) != before

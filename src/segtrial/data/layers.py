@@ -130,7 +130,7 @@ def open_layers(root: Path, options: SplitOptions) -> Dataset:
 
 def layered(root: Path, images: Sequence[File], masks: Sequence[File]) -> Layered:
     """Masks to the pictures that their names name. Raises PairingError for masks without a picture."""
-    by_place = {(file.part, *file.rest, file.stem): file for file in images}
+    by_place: dict[tuple[str, ...], File] = {(file.part, *file.rest, file.stem): file for file in images}
     if len(by_place) < len(images):
         twice = Counter((file.part, *file.rest, file.stem) for file in images)
         same = [str(file.path.relative_to(root)) for file in images if twice[file.part, *file.rest, file.stem] > 1]

@@ -9,6 +9,7 @@ class numbers, or as 0 and 255. Nothing is unpickled.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from segtrial.data.encoding import Survey, understand
 from segtrial.data.masks import Encoding, decode_values
 from segtrial.data.merging import reduce_classes
 from segtrial.data.pictures import eight_bits
-from segtrial.data.reading import Fingerprint
+from segtrial.data.reading import stamp
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.data.split import SplitOptions, split, with_groups
 from segtrial.data.tables import find_table, with_swaps
@@ -37,18 +38,31 @@ Looked = tuple[int, dict[int, int]]
 
 @dataclass(frozen=True)
 class PairReader:
-    """Decodes one item. `channels` is 1 or 3 for the whole data set."""
+    """Decodes one item, whose file is known by its key. `channels` is 1 or 3 for the whole data set."""
 
+    files: Mapping[str, Path]
     encoding: Encoding
     channels: int
 
     def __call__(self, item: Item) -> Sample:
         """The checked sample. Raises DataError, ImageError or MaskError, naming the file and the array."""
-        assert item.image is not None
-        image, mask = read_pair(item.image)
+        path = self.files[item.key]
+        image, mask = read_pair(path)
         if len(image) < self.channels:
             image = np.repeat(image, self.channels, axis=0)
-        return Sample(image, decode_values(item.image, mask, self.encoding), item.key, item.group)
+        return Sample(image, decode_values(path, mask, self.encoding), item.key, item.group)
+
+
+@dataclass(frozen=True)
+class PairStamps:
+    """Changes when an item's file does, or the rule by which it is read."""
+
+    rule: str
+    files: Mapping[str, Path]
+
+    def __call__(self, item: Item) -> str:
+        """Size in bytes and time of change in ns. Raises DataNotFound if the file is gone."""
+        return f"{self.rule} {stamp(self.files[item.key])}"
 
 
 def recognises(root: Path) -> bool:
@@ -56,8 +70,11 @@ def recognises(root: Path) -> bool:
     found = walk(root)
     if found.pictures or not found.others[".npz"]:
         return False
-    names = {name.lower() for name in _npz.array_names(_paths(root)[0])}
-    return bool(names & set(IMAGES)) and bool(names & set(MASKS))
+    path = _paths(root)[0]
+    names = _npz.array_names(path)
+    masks = [name for name in names if name.lower() in MASKS]
+    planes = [name for name in masks if len(_npz.read_header(path, name).shape) > 1]  # else: labels of whole pictures
+    return bool(planes) and any(name.lower() in IMAGES for name in names)
 
 
 def open_npz_pairs(root: Path, options: SplitOptions) -> Dataset:
@@ -71,16 +88,16 @@ def open_npz_pairs(root: Path, options: SplitOptions) -> Dataset:
             seen.where.setdefault(value, path)
     understood = reduce_classes(understand(seen, find_table(root)))
     classes, swapped = with_swaps(understood.classes)
-    keys = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
-    items, grouped = with_groups([Item(key, key, path, path) for key, path in zip(keys, paths, strict=True)], str(root))
+    files = {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
+    items, grouped = with_groups([Item(key, key, path, path) for key, path in files.items()], str(root))
     parts: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         parts[next(filter(None, map(part_of, item.key.split("/")[:-1])), "")].append(item)
     made_parts, made = split(parts, options, str(root))
-    reader = PairReader(understood.encoding, channels)
+    reader = PairReader(files, understood.encoding, channels)
     rule = sha256(f"npz {channels} {understood.encoding.describe()}".encode())[:16]
     notes = (f"{len(paths)} .npz files of an image and a mask", *understood.notes, *swapped, *grouped, *made)
-    return Dataset(root, "npz pairs", classes, made_parts, reader, Fingerprint(rule), notes)
+    return Dataset(root, "npz pairs", classes, made_parts, reader, PairStamps(rule, files), notes)
 
 
 def read_pair(path: Path) -> tuple[UInt8[np.ndarray, "c h w"], Int[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"]]:
