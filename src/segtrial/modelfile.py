@@ -134,7 +134,8 @@ def load(path: str | Path, device: str = "cpu") -> Loaded:
         raise ModelFileError(path, f"changed while it was read ({error})", "Load it again") from error
     if not _agree(network, header):
         raise ModelFileError(path, "the header's mean and std are not those of the tensors", _CAME_FROM)
-    return Loaded(network.to(device).eval(), header.classes, header, file.digest)
+    network = network.to(device).to(memory_format=torch.channels_last)  # as it was trained: the same bits, and faster
+    return Loaded(network.eval(), header.classes, header, file.digest)
 
 
 def _header(info: Mapping[str, Any], path: Path) -> Header:

@@ -1,5 +1,6 @@
 """Scores -> any number of classes for each pixel, each decided by itself; counts of right and wrong for each class."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,17 @@ class Multilabel(Task):
     headline = "miou_dataset"
     logged = ("miou_dataset", "dice_dataset", "decision_accuracy")
     definitions = scores.DEFINITIONS | {name: score.definition for name, score in TABLE.items()}
-    parts = (OVERLAY, LABELS)
+
+    @property
+    def parts(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """An overlay, one mask for each class, and last the classes as one map."""
+        return (OVERLAY, *self._masks(), LABELS)
+
+    def _masks(self) -> dict[str, int]:
+        """The class of each mask by what follows the stem of its name: `_3-left-eye`."""
+        return {
+            f"_{index}-{re.sub(r'[^A-Za-z0-9]+', '-', name)}": index for index, name in enumerate(self.classes.names)
+        }
 
     @property
     def empty(self) -> Int64[np.ndarray, "0 k 2 2"]:
@@ -88,6 +99,8 @@ class Multilabel(Task):
         return shown
 
     def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
+        if part in self._masks():
+            return image_png(255 * answer.values[[self._masks()[part]]].astype(np.uint8), note=note)
         shown = self.last_of(answer.values)
         if part == LABELS:
             return label_png(shown, self.classes, note=note)
