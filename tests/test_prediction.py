@@ -115,9 +115,10 @@ def test_bfloat16_computes_in_bfloat16():
             return (y,)
 
     network = Whole(Spy(), torch.zeros(3), torch.ones(3)).eval()
-    assert answer(network, make("segmentation", Classes.numbered(2)), noise(3, 3), precision=torch.bfloat16).confidence.dtype == np.float32
+    task = make("segmentation", Classes.numbered(2))
+    assert answer(network, task, noise(3, 3), precision=torch.bfloat16).confidence.dtype == np.float32
     assert network.core.seen == torch.bfloat16
-    answer(network, make("segmentation", Classes.numbered(2)), noise(3, 3))
+    answer(network, task, noise(3, 3))
     assert network.core.seen == torch.float32
 
 

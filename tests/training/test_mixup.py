@@ -59,8 +59,6 @@ def test_a_partner_that_is_the_image_itself_changes_nothing():
 
 
 def test_colours_cannot_be_shared():
-    with pytest.raises(
-        RecipeError, match=r"augment\.mixup blends the answers too, which colorization makes"
-    ):
+    with pytest.raises(RecipeError, match=r"augment\.mixup blends the answers too, which colorization makes"):
         from_tree({"task": "colorization", "augment": {"mixup": 0.2}})
     assert from_tree({"task": "classification", "augment": {"mixup": 0.2}}).augment.mixup == 0.2

@@ -25,6 +25,7 @@ class Whole(nn.Module):
 
     mean: Tensor
     std: Tensor
+    sees: Sees
 
     def __init__(self, core: nn.Module, mean: Float[Tensor, " c"], std: Float[Tensor, " c"], sees: Sees = "image"):
         super().__init__()
