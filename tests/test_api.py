@@ -52,12 +52,12 @@ def test_scores_are_those_in_the_folder(tiny_run):
 
 
 def test_a_run_is_evaluated_on_its_own_data_and_split(tiny_run, own_cache):
-    assert st.evaluate(tiny_run) == st.Run(tiny_run).evaluation
+    assert st.evaluate(tiny_run, extras=True) == st.Run(tiny_run).evaluation
 
 
 def test_a_model_file_needs_no_run(tiny_data, tiny_run, tmp_path, own_cache):
     file = shutil.copy(tiny_run / "model.safetensors", tmp_path / "elsewhere.safetensors")
-    assert st.evaluate(file, tiny_data, precision="float32")["scores"] == st.Run(tiny_run).scores
+    assert st.evaluate(file, tiny_data, precision="float32", extras=True)["scores"] == st.Run(tiny_run).scores
 
 
 def test_the_split_of_the_run_is_kept(tiny_run, tmp_path, own_cache):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from segtrial.colors import nearest_bin
 from segtrial.errors import UnknownName
 from segtrial.losses import LOSSES, Loss
-from tests.loss_cases import Case, case, right_scores
+from tests.loss_cases import CENTRES, Case, case, right_scores
 
 EVERY = [(kind, name) for kind, losses in LOSSES.items() for name in losses]
 EVERY_LOSS = pytest.mark.parametrize(("kind", "name"), EVERY)
@@ -96,7 +97,7 @@ def test_nothing_that_counts_costs_nothing(kind, name, weighted):
 @pytest.mark.parametrize("size", [1.0, 1e4])
 def test_half_precision_logits_cost_what_float32_says(kind, name, weighted, dtype, size):
     one = case(kind, 3)
-    target = one.target.to(torch.float32) if kind == "colors" else one.target
+    target = one.target.to(torch.float32) if kind in ("colors", "bins") else one.target
     half = (size * one.logits).clamp(-size, size).to(dtype).requires_grad_()
     weights = one.weights.float() if weighted else None
     with torch.autocast("cpu", torch.bfloat16):
@@ -114,7 +115,7 @@ def test_a_sure_answer_costs_nothing_if_right_and_stays_finite_if_wrong(kind, na
     one = case(kind, 4, ignored=0.2)
     right = right_scores(kind, one.target, 5, size=1e4).bfloat16() if kind != "colors" else one.target.nan_to_num()
     assert LOSSES[kind][name].mean(right, one.target) == 0
-    wrong = (right.roll(1, dims=1) if kind == "classes" else -right).requires_grad_()
+    wrong = (right.roll(1, dims=1) if kind in ("classes", "bins") else -right).requires_grad_()
     loss = LOSSES[kind][name].mean(wrong, one.target)
     (gradient,) = torch.autograd.grad(loss, wrong)
     assert loss.isfinite()
@@ -143,6 +144,9 @@ def test_the_order_of_classes_labels_channels_images_and_pixels_means_nothing(ki
         named = torch.full((256,), 255, dtype=torch.uint8)
         named[order] = torch.arange(5, dtype=torch.uint8)
         target = named[one.target.long()]
+    elif kind == "bins":
+        moved = CENTRES[order.argsort()][nearest_bin(one.target.nan_to_num()).clamp(max=4)].permute(0, 3, 1, 2)
+        target = moved.where(~one.target.isnan(), torch.nan)
     else:
         target = one.target[:, order]
     expected = mean_of(loss, one, True)
@@ -181,13 +185,13 @@ def test_one_number_for_all_classes_of_a_pixel_changes_nothing(kind, name):
     one = case(kind, 8)
     shifted = one._replace(logits=one.logits + 3 * one.logits[:, :1])
     same = torch.isclose(mean_of(LOSSES[kind][name], shifted, True), mean_of(LOSSES[kind][name], one, True))
-    assert same == (kind == "classes")
+    assert same == (kind in ("classes", "bins"))
 
 
 @EVERY_LOSS
 def test_nothing_waits_for_the_device(kind, name):
     """Tensors without content: whatever looks at a number, or has a size that numbers decide, is refused."""
-    with FakeTensorMode() as fake:
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         one = Case(*(fake.from_tensor(tensor) for tensor in case(kind, 9)))
         loss = mean_of(LOSSES[kind][name], one._replace(logits=one.logits.requires_grad_()), True)
         (gradient,) = torch.autograd.grad(loss, one.logits)

@@ -174,7 +174,8 @@ def noisy(image, mask, rng):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_bits(workers):
     """With a function of the user's own behind the steps."""
     wish = Augmentation(flip_vertical=0.5, cutmix=0.5, albumentations=STEPS, own=noisy)

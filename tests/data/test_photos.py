@@ -228,11 +228,11 @@ def test_where_nothing_can_be_kept_photos_are_looked_at_each_time(make, tmp_path
 
 
 def test_faults_are_named(make):
-    with pytest.raises(DataNotFound, match=r"set: no photo below it \(1 \.npz\)\. Give a folder"):
-        photos_of(make({"a.npz": "x"}))
-    with pytest.raises(DataNotFound, match=r"a\.npz: not a folder"):
-        photos_of(make({}).joinpath("a.npz"))
-    with pytest.raises(DataNotFound, match=r"no photo below it \(1 masks by their place or name, 1 \.npz\)"):
+    with pytest.raises(DataNotFound, match=r"set: no photo below it \(1 \.txt\)\. Give a folder"):
+        photos_of(make({"a.txt": "x"}))
+    with pytest.raises(DataNotFound, match=r"a\.txt: not a folder"):
+        photos_of(make({}).joinpath("a.txt"))
+    with pytest.raises(DataNotFound, match=r"no photo below it \(1 masks by their place or name, 1 \.txt\)"):
         photos_of(make({"masks/1.png": photo(1)}))
     with pytest.raises(
         ImageError, match=r"(?s)set: 2 of 4 files are at fault:.*b\.png: not a picture.*c\.jpg: empty file"

@@ -133,7 +133,7 @@ def test_thinned_targets_take_each_pixel_of_a_cell_in_turn():
 
 def test_scores_at_a_stride_cost_what_the_targets_there_cost():
     recipe = PLAIN.model_copy(update={"model": "compact:width=8", "loss": Loss(class_weights="none")})
-    learner, batches = learner_on_toytown(recipe, batch=2, size=(32, 32))
+    learner, batches = learner_on_toytown(recipe, batch=2, size=(64, 64))
     batch = batches.batch(0)
     scores = copy.deepcopy(learner.network).train().forward_all(batch.images)[0].detach()
     row, column = divmod(key_of(0, "grid", 0) % 4, 2)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.training.killing import digests, train_words
 
+pytestmark = pytest.mark.slow  # .ci/run runs this file beside the fast suite
 ROOT = Path(__file__).parents[2]
 
 
@@ -82,7 +83,6 @@ def rank_process(launcher: int, rank: int) -> int | None:
     return None
 
 
-@pytest.mark.slow  # .ci/run runs it beside the fast suite
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the rank's process in /proc")
 def test_a_killed_rank_ends_the_run_and_the_same_command_continues_it(tmp_path, cache, undisturbed, rank):
