@@ -58,8 +58,11 @@ class Case:
 ADAMW = {"optimizer": {"name": "adamw"}}
 """Where Muon's matrix products would take longer than the network itself, or where the paper's field uses it."""
 
-CAREFUL = {"optimizer": {"name": "adamw", "lr": 3e-4}, "clip": 1.0, "regularise": {"dropout": 0}}
-"""Eighteen layers without normalisation die at AdamW's usual rate; dropout is there to hinder learning by heart."""
+
+def careful(rate: float) -> dict[str, Any]:
+    """Eighteen layers without normalisation die at AdamW's usual rate; dropout is there to hinder learning by heart."""
+    return {"optimizer": {"name": "adamw", "lr": rate}, "clip": 1.0, "regularise": {"dropout": 0}}
+
 
 CASES = {
     "compact": Case(2),
@@ -69,9 +72,11 @@ CASES = {
     "fcn:stride=32": Case(32),
     "fcn:stride=16": Case(16),
     "fcn:stride=8": Case(8),
-    "fcn:stride=32,encoder=vgg16": Case(32, batch=4, chosen=CAREFUL),
-    "fcn:stride=16,encoder=vgg16": Case(16, batch=4, chosen=CAREFUL),
-    "fcn:stride=8,encoder=vgg16": Case(8, batch=4, chosen=CAREFUL),
+    "fcn:stride=32,encoder=vgg16": Case(32, batch=4, chosen=careful(6e-4)),
+    "fcn:stride=16,encoder=vgg16": Case(16, batch=4, chosen=careful(3e-4)),
+    "fcn:stride=8,encoder=vgg16": Case(
+        8, batch=2, chosen={**careful(3e-4), "loss": {"name": "cross_entropy + lovasz"}}
+    ),
     "fcn_dilated": Case(8),
     "unet": Case(1),
     "unet:batchnorm=false": Case(1),
