@@ -77,6 +77,9 @@ CASES = {
     "fcn:stride=8,encoder=vgg16": Case(
         8, batch=2, chosen={**careful(3e-4), "loss": {"name": "cross_entropy + lovasz"}}
     ),
+    "fcn:stride=8,encoder=vgg16,padding=same": Case(
+        8, batch=4, chosen={**careful(3e-4), "loss": {"name": "cross_entropy + lovasz"}}
+    ),
     "fcn_dilated": Case(8),
     "unet": Case(1),
     "unet:batchnorm=false": Case(1),
