@@ -474,7 +474,7 @@ def part_that_is_not_there(world):
     return world.evaluate(world.run, "--split", "vall")
 
 
-@fault(MODELS, r"data: classes sky, ground, tree, but the model knows sky, ground, pole\. Evaluate on data with")
+@fault(MODELS, r"data: classes sky, ground, tree, but the model knows sky, ground, pole\. Use data with")
 def data_with_other_classes(world):
     (world.data / "classes.txt").write_text("sky\nground\ntree\n")
     return world.evaluate(world.run)

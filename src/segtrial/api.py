@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from segtrial import evaluation, losses, modelfile, prediction, ranks, training
-from segtrial.classes import Classes
 from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset, own_augment
 from segtrial.data.cache import open_store
-from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, listing, nearest
+from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, nearest
 from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
@@ -214,7 +213,7 @@ def evaluate(
         there = sorted(name for name, items in dataset.parts.items() if items)
         fix = f"{nearest(split, there)}There are: {', '.join(there)}"
         raise DataNotFound(source, f"no part is called {split!r}", fix)
-    _require_same_classes(str(source), dataset.classes, loaded.classes)
+    loaded.require_classes(str(source), dataset.classes)
     store = open_store(dataset, split, progress=lambda done, total: watch.bar(done, total, f"decoding {split}"))
     counts = evaluation.evaluate(
         loaded.network,
@@ -271,11 +270,3 @@ def _recipe_of(model: Path) -> Recipe | None:
     """What a run folder was made by; None for a model file."""
     path = model / "recipe.yaml"
     return from_tree(read(path), str(path)) if path.is_file() else None
-
-
-def _require_same_classes(place: str, data: Classes, model: Classes) -> None:
-    """Names must agree; a table that was only numbered, from the masks' values, may be shorter than the model's."""
-    if data.names == model.names or (data.names == Classes.numbered(len(data)).names and len(data) <= len(model)):
-        return
-    found = f"classes {listing(data.names)}, but the model knows {listing(model.names)}"
-    raise DataError(place, found, "Evaluate on data with the model's classes, in its order")

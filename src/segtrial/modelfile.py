@@ -17,7 +17,7 @@ from torch import Tensor
 
 from segtrial import models, tasks
 from segtrial.classes import Classes
-from segtrial.errors import ModelFileError, UserError, listing
+from segtrial.errors import DataError, ModelFileError, UserError, listing
 from segtrial.models._whole import Whole
 from segtrial.tensorfile import FileHeader, load_tensors, read_header, save_tensors
 
@@ -105,6 +105,16 @@ class Loaded:
     def task(self) -> tasks.Task:
         """What the network's scores mean."""
         return _task(self.header)
+
+    def require_classes(self, place: str, data: Classes) -> None:
+        """Raise DataError unless the data have the model's classes.
+
+        A table that was only numbered, from the masks' values, may be shorter than the model's.
+        """
+        numbered = data.names == Classes.numbered(len(data)).names and len(data) <= len(self.classes)
+        if data.names != self.classes.names and not numbered:
+            found = f"classes {listing(data.names)}, but the model knows {listing(self.classes.names)}"
+            raise DataError(place, found, "Use data with the model's classes, in its order")
 
 
 def save(path: Path, network: Whole, header: Header) -> None:
