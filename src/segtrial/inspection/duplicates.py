@@ -52,8 +52,8 @@ def check_duplicates(dataset: Dataset, looks: Looks, *, whole: bool = False) -> 
             message = f"{len(some)} images are there again {'in another part' if far else 'in their part'}, {like}"
             shown = listing((f"{keys[later]} = {keys[first]}" for first, later in some), most=SHOWN)
             fix = KEEP_IN_ONE if far else KEEP_ONE
-            files = [keys[later] for _, later in some]
-            findings.append(finding(code, severity, f"{message}: {shown}", fix, files))
+            files, beside = [keys[later] for _, later in some], [keys[first] for first, _ in some]
+            findings.append(finding(code, severity, f"{message}: {shown}", fix, files, beside=beside))
     return findings + _other_masks(dataset, looks, equal, whole=whole)
 
 
@@ -115,9 +115,12 @@ def _other_masks(dataset: Dataset, looks: Looks, equal: Sequence[Pair], *, whole
     keys = [item.key for item in looks.items]
     shown = listing((f"{keys[later]} and {keys[first]}" for (first, later), _ in found), most=SHOWN)
     files = [keys[later] for (_, later), _ in found]
+    beside = [keys[first] for (first, _), _ in found]
     if whole:
         message = f"{len(found)} images are there again under another class: {shown}"
-        return [finding("duplicate.classes", "warning", message, "Keep the one whose class is right", files)]
+        return [
+            finding("duplicate.classes", "warning", message, "Keep the one whose class is right", files, beside=beside)
+        ]
     most = max(share for _, share in found)
     message = f"{len(found)} images are there again with another mask, up to {most:.1%} of the pixels differ: {shown}"
-    return [finding("duplicate.masks", "error", message, "Keep the one whose mask is right", files)]
+    return [finding("duplicate.masks", "error", message, "Keep the one whose mask is right", files, beside=beside)]

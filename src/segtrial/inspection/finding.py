@@ -18,6 +18,7 @@ class Finding:
 
     `code` is family.fault (`mask.size`). An `error` stops training or spoils it; a `warning` makes scores mean
     less than they seem to; a `note` is good to know. `files` are relative to the root, at most MOST_FILES of `count`.
+    `beside` has the picture that each of them is like, if likeness was found: its key, or the path of a file elsewhere.
     """
 
     code: str
@@ -26,6 +27,7 @@ class Finding:
     fix: str
     files: tuple[str, ...] = ()
     count: int = 0
+    beside: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, in the order of the contract."""
@@ -40,11 +42,18 @@ class Finding:
 
 
 def finding(
-    code: str, severity: Severity, message: str, fix: str, files: Iterable[str | Path] = (), count: int | None = None
+    code: str,
+    severity: Severity,
+    message: str,
+    fix: str,
+    files: Iterable[str | Path] = (),
+    count: int | None = None,
+    beside: Iterable[str | Path] = (),
 ) -> Finding:
     """A Finding of all the files it concerns, in their order: the first MOST_FILES are kept, the rest counted."""
-    names = [str(file) for file in files]
-    return Finding(code, severity, message, fix, tuple(names[:MOST_FILES]), len(names) if count is None else count)
+    names, like = [str(file) for file in files], [str(file) for file in beside]
+    total = len(names) if count is None else count
+    return Finding(code, severity, message, fix, tuple(names[:MOST_FILES]), total, tuple(like[:MOST_FILES]))
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:

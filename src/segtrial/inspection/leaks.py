@@ -39,7 +39,7 @@ def check_against(looks: Looks, other: Looks, name: str, other_name: str) -> lis
         return []
     message = f"{report.sentence(name, other_name)} ({report.share:.0%}): {_shown(report.near)}"
     fix = f"Do not test on {name} what has learned from {other_name}, or the other way round"
-    return [finding("leak.against", "warning", message, fix, _files(report.near))]
+    return [finding("leak.against", "warning", message, fix, _files(report.near), beside=_elsewhere(report.near))]
 
 
 def _of_part(part: str, report: LeakReport) -> list[Finding]:
@@ -52,14 +52,14 @@ def _of_part(part: str, report: LeakReport) -> list[Finding]:
             f"neighbour of the same clip or group in train: {_shown(in_time)}; scores on {part} read too high"
         )
         fix = "Use split.method=groups, or time for a single clip: it drops a gap between the parts"
-        findings.append(finding("leak.time", "warning", message, fix, _files(in_time)))
+        findings.append(finding("leak.time", "warning", message, fix, _files(in_time), beside=_beside(in_time)))
     if len(chance) >= max(FEWEST, NOISE * report.images):
         message = (
             f"{len(chance)} of {report.images} {part} images ({len(chance) / report.images:.0%}) look much like one in "
             f"train: {_shown(chance)}"
         )
         fix = "Look at these pairs; if they belong together, say so with `group` in data.yaml"
-        findings.append(finding("leak.near", "warning", message, fix, _files(chance)))
+        findings.append(finding("leak.near", "warning", message, fix, _files(chance), beside=_beside(chance)))
     return findings
 
 
@@ -75,7 +75,7 @@ def _of_random(looks: Looks) -> list[Finding]:
         return []
     message = f"a random split would leak: {report.sentence()} ({report.share:.0%})"
     fix = "Nothing to do: a split never cuts groups unless split.method=random is forced"
-    return [finding("leak.random", "note", message, fix, _files(report.near))]
+    return [finding("leak.random", "note", message, fix, _files(report.near), beside=_beside(report.near))]
 
 
 def _shown(near: tuple[Neighbour, ...] | list[Neighbour]) -> str:
@@ -84,3 +84,12 @@ def _shown(near: tuple[Neighbour, ...] | list[Neighbour]) -> str:
 
 def _files(near: tuple[Neighbour, ...] | list[Neighbour]) -> list[str]:
     return [one.item.key for one in near]
+
+
+def _beside(near: tuple[Neighbour, ...] | list[Neighbour]) -> list[str]:
+    return [one.neighbour.key for one in near]
+
+
+def _elsewhere(near: tuple[Neighbour, ...] | list[Neighbour]) -> list[str]:
+    """The neighbours' files: another data set may have the same keys."""
+    return [str(one.neighbour.image.resolve()) if one.neighbour.image is not None else "" for one in near]
