@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Num, UInt8
 from torch import Tensor
 
 from segtrial import scores
 from segtrial.classes import Classes
+from segtrial.drawing import image_png, label_png, picture_png
 from segtrial.models._whole import Sees
 from segtrial.scores import Score
 from segtrial.statistics import Interval, NoInterval
@@ -31,6 +33,14 @@ class Answer:
 
     values: np.ndarray
     confidence: Float32[np.ndarray, "h w"] | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture's pixels: colours `h w 3`, grey values `h w`, or, if `indexed`, class indices `h w`."""
+
+    pixels: UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
+    indexed: bool = False
 
 
 class Task(ABC):
@@ -88,13 +98,32 @@ class Task(ABC):
         """Scores whose softmax are the probabilities of the classes: what `extras` look at."""
         return self.compared(scores)
 
+    def probabilities(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b p H W"]:
+        """What is averaged where several answers are given for one image: the probabilities of the classes."""
+        return self.class_scores(scores).softmax(1)
+
+    def scores_of(self, probabilities: Float[Tensor, "b p h w"]) -> Float[Tensor, "b k h w"]:
+        """Scores that have these `probabilities`; one of 0 counts as the smallest number above it."""
+        return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
+
     @abstractmethod
     def answer(self, scores: Float[Tensor, "k h w"], image: Tensor) -> Answer:
         """The answer for one image `c h w`, as the network saw it: uint8, or in [0, 1]."""
 
     @abstractmethod
-    def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
-        """The PNG that is called by one of `parts`; it carries the note."""
+    def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
+        """What is shown in the file that is called by one of `parts`; each row needs at most the next one besides."""
+
+    def drawn(self, part: str, image: Image, answer: Answer, note: str = "") -> bytes:
+        """The PNG of `picture`; it carries the note."""
+        drawing = self.picture(part, image, answer)
+        if drawing.indexed:
+            return label_png(drawing.pixels, self.classes, note=note)
+        return (
+            picture_png(drawing.pixels, note=note)
+            if drawing.pixels.ndim == 3
+            else image_png(drawing.pixels[None], note=note)
+        )
 
     @abstractmethod
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:

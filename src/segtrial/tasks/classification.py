@@ -13,7 +13,7 @@ from segtrial.classes import Classes
 from segtrial.drawing import image_png
 from segtrial.scores import Score, dice, mean, per_class, precision, ratio, recall
 from segtrial.shapes import IGNORE
-from segtrial.tasks._task import Answer, Image, Task
+from segtrial.tasks._task import Answer, Drawing, Image, Task
 from segtrial.tasks.extras import CALIBRATION
 
 Rows = Int64[np.ndarray, "n 2"]
@@ -84,7 +84,7 @@ class Classification(Task):
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
         return Answer(self.compared(scores[None]).flatten().softmax(0).cpu().numpy())
 
-    def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
+    def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
         raise AssertionError("a class is written into a table, not drawn")
 
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from segtrial import image_scores
 from segtrial.colors import ab_bins, decode_ab, lab_to_rgb, rgb_to_lab, with_ab
-from segtrial.drawing import image_png
+from segtrial.drawing import image_png, picture_of
 from segtrial.image_scores import colour_rows, image_psnr
 from segtrial.models._whole import seen
 from segtrial.scores import Score, number_or_none
 from segtrial.shapes import IGNORE
-from segtrial.tasks._task import Answer, Image, Task
+from segtrial.tasks._task import Answer, Drawing, Image, Task
 
 Rows = Float64[np.ndarray, "n 3 v"]
 """Of each photo the numbers of `image_scores.COLUMNS`: for the answer, for grey, for the mean colour."""
@@ -75,11 +75,18 @@ class _Colors(Task):
         counted = (planes != IGNORE).cpu()
         return torch.stack([_rows_where(counted, each.float().cpu(), photos.cpu()) for each in answers], 1)
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Colours have none: they are averaged as they are."""
+        return scores
+
+    def scores_of(self, probabilities: Tensor) -> Tensor:
+        return probabilities
+
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
         return Answer(self.colored(scores[None], as_unit(image[None]))[0].cpu().numpy())
 
-    def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
-        return image_png(answer.values, note=note)
+    def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
+        return Drawing(picture_of(answer.values))
 
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:
         grey = seen(as_unit(torch.tensor(image)[None]), self.sees)[0].numpy()
@@ -124,6 +131,12 @@ class ColorizationBins(_Colors):
 
     def target(self, images: Tensor, planes: Tensor) -> Float[Tensor, "b 2 h w"]:
         return without(rgb_to_lab(as_unit(images))[:, 1:], planes)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return Task.probabilities(self, scores)
+
+    def scores_of(self, probabilities: Tensor) -> Tensor:
+        return Task.scores_of(self, probabilities)
 
     def colored(self, scores: Tensor, photos: Tensor) -> Tensor:
         return _with_lightness(decode_ab(scores), photos)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from segtrial import scores
 from segtrial.counts import confusion
-from segtrial.drawing import image_png, label_png, overlay, picture_png
+from segtrial.drawing import image_png, label_png, overlay
 from segtrial.scores import Score, dice, iou, mean, per_class, ratio
 from segtrial.shapes import IGNORE
-from segtrial.tasks._task import Answer, Image, Task
+from segtrial.tasks._task import Answer, Drawing, Image, Task
 
 Rows = Int64[np.ndarray, "n k 2 2"]
 """Of each image and class: pixels by truth (no, yes) and answer (no, yes)."""
@@ -88,6 +88,12 @@ class Multilabel(Task):
         tables = confusion(answer.flatten(0, 1), target.flatten(0, 1), 2)
         return tables.view(len(scores), len(self.classes), 2, 2)
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return scores.sigmoid()
+
+    def scores_of(self, probabilities: Tensor) -> Tensor:
+        return probabilities.logit(eps=1e-7)
+
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
         return Answer((scores > 0).cpu().numpy(), scores.abs().sigmoid().amin(0).cpu().numpy())
 
@@ -98,13 +104,11 @@ class Multilabel(Task):
             shown[holds] = index
         return shown
 
-    def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
+    def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
         if part in self._masks():
-            return image_png(255 * answer.values[[self._masks()[part]]].astype(np.uint8), note=note)
+            return Drawing(255 * answer.values[self._masks()[part]].astype(np.uint8))
         shown = self.last_of(answer.values)
-        if part == LABELS:
-            return label_png(shown, self.classes, note=note)
-        return picture_png(overlay(image, shown, self.classes), note=note)
+        return Drawing(shown, indexed=True) if part == LABELS else Drawing(overlay(image, shown, self.classes))
 
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:
         assert answer.confidence is not None

@@ -11,10 +11,10 @@ from torch import Tensor
 from segtrial import scores
 from segtrial.classes import Classes
 from segtrial.counts import confusion
-from segtrial.drawing import confidence_map, image_png, label_png, overlay, picture_png
+from segtrial.drawing import confidence_map, image_png, label_png, overlay
 from segtrial.errors import DataError, listing
 from segtrial.scores import SCORES, Score, dice, image_miou, iou, per_class, totals
-from segtrial.tasks._task import Answer, Image, Task
+from segtrial.tasks._task import Answer, Drawing, Image, Task
 from segtrial.tasks.extras import BOUNDARY, CALIBRATION
 
 LABELS, OVERLAY, CONFIDENCE = "", "_overlay", "_confidence"
@@ -53,13 +53,13 @@ class Segmentation(Task):
         labels = self.labels(scores[None])[0]  # of the scores: a softmax rounds two near ones to equal ones
         return Answer(labels.cpu().numpy(), self.confidence(scores).cpu().numpy())
 
-    def drawn(self, part: str, image: Image, answer: Answer, note: str) -> bytes:
+    def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
         if part == LABELS:
-            return label_png(answer.values, self.classes, note=note)
+            return Drawing(answer.values, indexed=True)
         if part == OVERLAY:
-            return picture_png(overlay(image, answer.values, self.classes), note=note)
+            return Drawing(overlay(image, answer.values, self.classes))
         assert answer.confidence is not None
-        return picture_png(confidence_map(answer.confidence), note=note)
+        return Drawing(confidence_map(answer.confidence))
 
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:
         assert answer.confidence is not None
@@ -111,6 +111,10 @@ class Binary(Segmentation):
 
     def class_scores(self, scores: Tensor) -> Float[Tensor, "b 2 h w"]:
         return torch.cat([torch.zeros_like(scores), scores], 1)  # whose softmax is (1 - sigmoid, sigmoid)
+
+    def scores_of(self, probabilities: Tensor) -> Tensor:
+        logs = super().scores_of(probabilities)
+        return logs[:, 1:] - logs[:, :1]
 
     def labels(self, scores: Tensor) -> Tensor:
         return (scores[:, 0] > 0).to(torch.uint8)
