@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from segtrial.errors import RunError
 
@@ -30,17 +31,19 @@ def failpoint(name: str) -> None:
             os.kill(os.getpid(), signal.Signals[f"SIG{number or 'KILL'}"])
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that at any moment the old file or the new one is there, whole.
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, which is put at `path`, whole, when the block ends; if it raises, nothing is.
 
-    Raises RunError (with the path and the reason) if the folder cannot be written or the disk is full.
+    At any moment the old file or the new one is there. Raises RunError (with the path and the reason) if the folder
+    cannot be written or the disk is full.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
             failpoint("write.open")
-            file.write(data)
+            yield file
             failpoint("write.before_sync")
             file.flush()
             os.fsync(file.fileno())
@@ -48,12 +51,19 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(beside, path)
         failpoint("write.after_rename")
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             beside.unlink()
-        raise RunError(
-            path, f"cannot be written ({error.strerror})", "Choose a folder with space and write access"
-        ) from error
+        if isinstance(error, OSError):
+            fix = "Choose a folder with space and write access"
+            raise RunError(path, f"cannot be written ({error.strerror})", fix) from error
+        raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to `path` at once; see `writing`."""
+    with writing(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: object) -> None:
