@@ -49,7 +49,7 @@ FLAGS = {
     "models": ["--classes", "--json", "--size"],
     "recipe": [],
     "data": [],
-    "inspect": ["--force", "--json", "--write"],
+    "inspect": ["--force", "--json", "--model", "--write"],
 }
 
 

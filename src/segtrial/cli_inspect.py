@@ -14,12 +14,16 @@ from segtrial.errors import listing
 if TYPE_CHECKING:
     from segtrial.inspection import Inspection
     from segtrial.inspection.finding import Finding
+    from segtrial.inspection.labels import Judge, LabelCheck, Progress
 
 WIDTH = 100
 """Columns of a sentence."""
 
 FILES_SHOWN = 5
 """Files of a finding that are printed; `--json` has more."""
+
+LABELS_SHOWN = 10
+"""Images whose labels are printed, the most suspicious first; `--json` has all."""
 
 USERS = 2
 """The exit code where a finding is an error."""
@@ -31,6 +35,16 @@ def inspect(
         Path | None, typer.Option(help="Write the description that train reads, such as data.yaml.", show_default=False)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --write write over a file that is there.")] = False,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--model",
+            metavar="RUN",
+            help="A run, or a model file, that judges the labels of images that it has not trained on. May be "
+            "repeated: the runs of all folds judge every image.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")] = False,
 ) -> None:
     """Say what a folder of images and masks is, and what is wrong with it.
@@ -41,11 +55,14 @@ def inspect(
     from segtrial import inspection as doctor
 
     with console.watching() as watch:
+        judges = _judges(models)
         inspection = doctor.inspect(data, progress=lambda done, total: watch.bar(done, total, "looking at files"))
+        inspection, check = _judged(inspection, judges, lambda done, total: watch.bar(done, total, "judging labels"))
     if as_json:
-        print(json.dumps(inspection.to_json(), indent=1, allow_nan=False))
+        labels = {"labels": check.to_json()} if check else {}
+        print(json.dumps(inspection.to_json() | labels, indent=1, allow_nan=False))
     else:
-        print("\n".join(_lines(inspection)))
+        print("\n".join([*_lines(inspection), *(_labels(check) if check else ())]))
     if write is not None:
         from segtrial.inspection.describe import write_description
 
@@ -53,6 +70,30 @@ def inspect(
         typer.echo(f"\nWritten: {write}. {advice}", err=as_json)
     if inspection.failed:
         raise typer.Exit(USERS)
+
+
+def _judges(models: list[Path] | None) -> "list[Judge]":
+    """The models that judge labels, loaded before anything is looked at: a wrong name is said at once."""
+    if not models:
+        return []
+    from segtrial.inspection.labels import load_judges
+
+    return load_judges(models)
+
+
+def _judged(
+    inspection: "Inspection", judges: "list[Judge]", progress: "Progress"
+) -> "tuple[Inspection, LabelCheck | None]":
+    """The inspection with what the models find; data that cannot be opened are not judged."""
+    if not judges:
+        return inspection, None
+    if inspection.dataset is None:
+        typer.echo("labels were not judged: the data cannot be opened before their errors are mended", err=True)
+        return inspection, None
+    from segtrial.inspection.labels import check_labels, with_findings
+
+    check = check_labels(inspection, judges, progress)
+    return with_findings(inspection, check.findings), check
 
 
 def _lines(inspection: "Inspection") -> Iterator[str]:
@@ -121,6 +162,19 @@ def _finding(one: "Finding") -> Iterator[str]:
         more = f" and {one.count - FILES_SHOWN} more" if one.count > FILES_SHOWN else ""
         yield from _wrapped("          ", f"files: {', '.join(plain(name) for name in one.files[:FILES_SHOWN])}{more}")
     yield from _wrapped("          ", f"fix: {plain(one.fix)}")
+
+
+def _labels(check: "LabelCheck") -> Iterator[str]:
+    """The images whose labels are most suspicious, with their largest disagreement."""
+    from segtrial.inspection.label_findings import region_words
+    from segtrial.reports.wording import plain
+
+    if check.rows:
+        yield f"\nlabels of {len(check.rows)} images, the most suspicious first"
+        yield "quality  disagree  written -> looks like"
+    for row in check.rows[:LABELS_SHOWN]:
+        numbers = f"{row.quality:7.3f}  {100 * row.disagreement:6.1f} %"
+        yield f"{numbers}  {plain(row.file)}  {plain(region_words(check, row))}"
 
 
 def _wrapped(label: str, text: str) -> list[str]:

@@ -123,7 +123,8 @@ def _largest(pair: tuple[int, int], where: Bool[np.ndarray, "h w"]) -> Region:
     sizes = np.bincount(marks.ravel())[1:]
     largest = int(sizes.argmax())
     rows, columns = ndimage.find_objects(marks)[largest]
-    return Region(*pair, int(sizes[largest]), (rows.start, columns.start, rows.stop, columns.stop))
+    box = (int(rows.start), int(columns.start), int(rows.stop), int(columns.stop))
+    return Region(*pair, int(sizes[largest]), box)
 
 
 def upper_fence(values: Sequence[float]) -> float:
