@@ -6,7 +6,7 @@ gaps between training and val are rather larger than what is said here. Where th
 
 from collections.abc import Iterator, Mapping
 
-from segtrial.fitdoctor import coverage, generalising, learning
+from segtrial.fitdoctor import colors, coverage, generalising, learning
 from segtrial.fitdoctor.evidence import with_interval
 from segtrial.fitdoctor.finding import Diagnosis, Finding, Json, Record
 
@@ -22,7 +22,13 @@ def examine(run: Record, *, one_batch: Json | None = None, untouched: Mapping[st
     others = untouched or {}
     causes = list(learning.findings(run, one_batch))
     followed = () if causes else generalising.findings(run)  # a network that does not learn has no other trouble yet
-    found = [*causes, *coverage.findings(run, learnt=not causes), *followed, *generalising.flattering(run, others)]
+    found = [
+        *causes,
+        *colors.findings(run),
+        *coverage.findings(run, learnt=not causes),
+        *followed,
+        *generalising.flattering(run, others),
+    ]
     found.sort(key=lambda finding: finding.severity != "problem")
     return Diagnosis(tuple(found), tuple(_notes(run, one_batch, others)))
 
