@@ -64,6 +64,13 @@ def careful(rate: float) -> dict[str, Any]:
     return {"optimizer": {"name": "adamw", "lr": rate}, "clip": 1.0, "regularise": {"dropout": 0}}
 
 
+UPHILL = {
+    **careful(4e-4),
+    "loss": {"name": "cross_entropy + lovasz"},
+    "schedule": {"name": "cosine", "warmup": 0.1},
+}
+"""With the published border three quarters of the time go into zeros, so each step has to do more."""
+
 CASES = {
     "compact": Case(2),
     "segnet": Case(1, batch=4),
@@ -74,9 +81,8 @@ CASES = {
     "fcn:stride=8": Case(8),
     "fcn:stride=32,encoder=vgg16": Case(32, batch=4, chosen=careful(6e-4)),
     "fcn:stride=16,encoder=vgg16": Case(16, batch=4, chosen=careful(3e-4)),
-    "fcn:stride=8,encoder=vgg16": Case(
-        8, batch=2, chosen={**careful(3e-4), "loss": {"name": "cross_entropy + lovasz"}}
-    ),
+    "fcn:stride=8,encoder=vgg16": Case(8, batch=4, chosen=UPHILL),
+    "fcn:stride=8,encoder=vgg16,upsampling=learned": Case(8, batch=4, chosen=UPHILL),
     "fcn:stride=8,encoder=vgg16,padding=same": Case(
         8, batch=4, chosen={**careful(3e-4), "loss": {"name": "cross_entropy + lovasz"}}
     ),
