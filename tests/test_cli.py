@@ -36,6 +36,8 @@ FLAGS = {
     ],
     "evaluate": ["--data", "--device", "--extras", "--json", "--split"],
     "fit": ["--json", "--one-batch", "--untouched"],
+    "explain-metric": ["--data", "--json", "--split"],
+    "compare": ["--json", "--out", "--plan", "--workers"],
     "predict": [
         "--confidence",
         "--device",
@@ -49,7 +51,7 @@ FLAGS = {
     "models": ["--classes", "--json", "--size"],
     "recipe": [],
     "data": [],
-    "inspect": ["--force", "--json", "--model", "--write"],
+    "inspect": ["--against", "--force", "--json", "--report", "--write"],
 }
 
 

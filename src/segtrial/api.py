@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segtrial import evaluation, losses, modelfile, prediction, ranks, training
+from segtrial import definitions, evaluation, losses, modelfile, prediction, ranks, training
+from segtrial.answers import count_pictures, read_table
 from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset, own_augment
 from segtrial.data.cache import open_store
 from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, nearest
@@ -125,6 +127,28 @@ def find_lr(
     return found
 
 
+def compare(
+    recipe: Source | Mapping[str, Any],
+    out: Source,
+    *,
+    workers: int | None = None,
+    plan: bool = False,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Run, or continue, a controlled trial in the folder `out`; returns the object of `segtrial compare --json`.
+
+    `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`.
+    `workers` runs at a time, each in a process of its own. With `plan` nothing is trained, and what would be done is
+    returned. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
+    """
+    from segtrial import comparison
+
+    source = recipe if isinstance(recipe, Mapping) else Path(recipe)
+    if plan:
+        return comparison.plan_only(source, Path(out), workers=workers, watch=watch)
+    return comparison.compare(source, Path(out), workers=workers, watch=watch)
+
+
 def make_recipe(
     words: Mapping[str, Any],
     budget: Mapping[str, float | int | None],
@@ -225,6 +249,26 @@ def evaluate(
         progress=lambda done, total: watch.bar(done, total, f"evaluating {split}"),
     )
     return {**evaluation.result_json(counts, loaded.task), "split": split}
+
+
+def explain_metric(
+    answers: Source, data: Source | None = None, split: str = "val", *, watch: Watch | None = None
+) -> dict[str, Any]:
+    """The same answers under the mean IoU of every tool, as `explain-metric --json` prints them.
+
+    `answers` is a run folder, a file of counts, or a folder of label pictures that answer to the images of `split` in
+    `data`. Raises UserError for anything else.
+    """
+    path, shown = Path(answers), watch or Silent()
+    if data is None:
+        return definitions.explain(*read_table(path, split))
+    dataset = open_dataset(data)
+    if not dataset.parts.get(split):
+        there = sorted(name for name, items in dataset.parts.items() if items)
+        fix = f"{nearest(split, there)}There are: {', '.join(there)}"
+        raise DataNotFound(data, f"no part is called {split!r}", fix)
+    bar = partial(shown.bar, what="counting pixels")
+    return definitions.explain(count_pictures(path, dataset, dataset.parts[split], bar), dataset.classes.names)
 
 
 def predict(

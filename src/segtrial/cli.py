@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from segtrial import cli_data, cli_fit, cli_inspect, cli_recipe
+from segtrial import cli_compare, cli_data, cli_fit, cli_inspect, cli_metric, cli_recipe
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 SKIPPED, OURS, USERS = 3, 1, 2
@@ -215,6 +215,10 @@ def predict(
 
 app.command(epilog="Example: segtrial inspect photos --write data.yaml")(cli_inspect.inspect)
 app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)
+app.command("explain-metric", epilog="Example: segtrial explain-metric answers/ --data camvid")(
+    cli_metric.explain_metric
+)
+app.command(epilog="Example: segtrial compare trial.yaml --out trials/first --workers 2")(cli_compare.compare)
 
 
 @app.command(epilog="Example: segtrial models unet:encoder=resnet34 --size 360x480")
