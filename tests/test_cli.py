@@ -51,7 +51,7 @@ FLAGS = {
     "models": ["--classes", "--json", "--size"],
     "recipe": [],
     "data": [],
-    "inspect": ["--against", "--force", "--json", "--report", "--write"],
+    "inspect": ["--against", "--force", "--json", "--model", "--report", "--write"],
 }
 
 

@@ -1,63 +1,21 @@
 """The page of a run says everything that was recorded, asks nobody for anything, and trusts no name."""
 
-import base64
 import html
-import io
 import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from segtrial.classes import Classes
 from segtrial.errors import RunError
 from segtrial.reports import run_report
 from tests.reports import fake_run
+from tests.reports.reading import CHROMIUM, Page, picture, said
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
-VOID = {"meta", "link", "img", "input", "br", "path", "use"}
-
-
-class Page(HTMLParser):
-    """Collects what the tests ask about, and fails on a tag that is not closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.links, self.pictures, self.pixels, self.tags, self.words = [], [], [], [], [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.tags.append((tag, given))
-        if tag not in VOID:
-            self.open.append(tag)
-        if "id" in given:
-            self.ids.append(given["id"])
-        if tag == "img":
-            self.pictures.append(given)
-        if "data-pixels" in given:
-            self.pixels.append(int(given["data-pixels"]))
-        self.links += [given[name] for name in ("href", "src", "action") if name in given]
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +28,6 @@ def run(tmp_path_factory):
 def text(run):
     assert run_report.write(run) == run / "report.html"
     return (run / "report.html").read_text()
-
-
-def said(text):
-    return " ".join(" ".join(Page(text).words).split())
 
 
 def test_every_score_is_there_with_value_interval_and_definition(run, text):
@@ -140,10 +94,9 @@ def test_ids_are_unique_and_links_arrive(text):
 def test_pictures_decode_and_can_be_told(text):
     shown = Page(text).pictures
     assert len(shown) == 5 * len(fake_run.PLACES)
-    for picture in shown:
-        data = base64.b64decode(picture["src"].split(",")[1])
-        assert Image.open(io.BytesIO(data)).size == (int(picture["width"]), int(picture["height"]))
-        assert len(picture["alt"]) > 5
+    for given in shown:
+        assert picture(given).size == (int(given["width"]), int(given["height"]))
+        assert len(given["alt"]) > 5
 
 
 def test_tables_have_headers_with_a_scope(text):

@@ -60,7 +60,7 @@ def _class_row(example: Example) -> Row:
         f"is {said['truth_class'] or 'of no class'}, answered {said['class']} ({wording.percent(said['probability'])})"
     )
     photo = _open(example.pictures["image"]).convert("RGB")
-    return Row(example.key, example.group, example.rank, words, (_panel("image", f"Image {example.key}", photo),))
+    return Row(example.key, example.group, example.rank, words, (panel("image", f"Image {example.key}", photo),))
 
 
 def _color_row(example: Example) -> Row:
@@ -68,12 +68,10 @@ def _color_row(example: Example) -> Row:
     levels = {what: np.asarray(photo, np.float32) for what, photo in shown.items()}  # h w 3
     apart = np.abs(levels["answer"] - levels["truth"]).mean(axis=2) / 255
     panels = (
-        _panel("seen", f"Photo {example.key} as the network sees it", shown["image"]),
-        _panel("truth", "The photo's own colours", shown["truth"]),
-        _panel("answer", "The answer", shown["answer"]),
-        _panel(
-            "difference", f"Difference of {apart.mean():.3f} on average", Image.fromarray(confidence_map(apart * 4))
-        ),
+        panel("seen", f"Photo {example.key} as the network sees it", shown["image"]),
+        panel("truth", "The photo's own colours", shown["truth"]),
+        panel("answer", "The answer", shown["answer"]),
+        panel("difference", f"Difference of {apart.mean():.3f} on average", Image.fromarray(confidence_map(apart * 4))),
     )
     return Row(example.key, example.group, example.rank, f"PSNR {wording.score(example.score)} dB", panels)
 
@@ -86,11 +84,11 @@ def _mask_row(example: Example, classes: Classes) -> Row:
     counted = int((truth != IGNORE).sum())
     share = int(wrong.sum()) / counted if counted else None
     panels = (
-        _panel("image", f"Image {example.key}", photo),
-        _panel("truth", f"Truth: {_contents(truth, classes)}", _colored(truth, classes)),
-        _panel("answer", f"Answer: {_contents(answer, classes)}", _colored(answer, classes)),
-        _panel("error", f"Wrong pixels in red: {wording.percent(share)}", _errors(photo, truth, answer)),
-        _panel("confidence", f"Confidence {sure.mean():.2f} on average", Image.fromarray(confidence_map(sure))),
+        panel("image", f"Image {example.key}", photo),
+        panel("truth", f"Truth: {contents(truth, classes)}", label_picture(truth, classes)),
+        panel("answer", f"Answer: {contents(answer, classes)}", label_picture(answer, classes)),
+        panel("error", f"Wrong pixels in red: {wording.percent(share)}", _errors(photo, truth, answer)),
+        panel("confidence", f"Confidence {sure.mean():.2f} on average", Image.fromarray(confidence_map(sure))),
     )
     words = f"mIoU {wording.score(example.score)} · {wording.percent(share)} of pixels wrong"
     return Row(example.key, example.group, example.rank, words, panels)
@@ -113,7 +111,8 @@ def _labels(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     return np.asarray(image)
 
 
-def _colored(labels: UInt8[np.ndarray, "h w"], classes: Classes) -> Image.Image:
+def label_picture(labels: UInt8[np.ndarray, "h w"], classes: Classes) -> Image.Image:
+    """Class indices as a palette picture in the colours of the classes."""
     image = Image.fromarray(labels)
     image.putpalette(classes.palette())
     return image
@@ -124,7 +123,7 @@ def _errors(photo: Image.Image, truth: UInt8[np.ndarray, "h w"], answer: UInt8[n
     return Image.fromarray(error_map(image, truth, answer))
 
 
-def _contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4) -> str:
+def contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4) -> str:
     """ "road 40 %, sky 31 %": the largest classes, in words."""
     pixels = np.bincount(labels[labels != IGNORE], minlength=len(classes))
     largest = [int(index) for index in np.argsort(-pixels, kind="stable")[:most] if pixels[index]]
@@ -132,8 +131,8 @@ def _contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4)
     return ", ".join(f"{name} {100 * n / pixels.sum():.0f} %" for name, n in known) or "nothing that counts"
 
 
-def _panel(title: str, alt: str, image: Image.Image) -> Panel:
-    """Label maps stay exact PNG and are shrunk by taking pixels; photographs become WebP."""
+def panel(title: str, alt: str, image: Image.Image) -> Panel:
+    """One picture of a page. Label maps stay exact PNG and are shrunk by taking pixels; photographs become WebP."""
     indexed = image.mode == "P"
     shrink = min(WIDEST / image.width, 4 * WIDEST / image.height)  # WebP ends at 16383 pixels
     if shrink < 1:

@@ -5,18 +5,13 @@ in it moves the slider that fades label maps over the photographs.
 """
 
 import shlex
-from base64 import b64encode
-from hashlib import sha256
-from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from segtrial import fitdoctor
 from segtrial.errors import listing
 from segtrial.files import write_atomic
-from segtrial.reports import figures, pictures, rates, records, wording
+from segtrial.reports import figures, page, pictures, rates, records, wording
 from segtrial.reports.confusion import confusions, heat_map
 from segtrial.reports.records import Run
 
@@ -54,63 +49,37 @@ def write(run: Path) -> Path:
 
     Raises RunError if `run` is no run folder, or if a file of it is damaged.
     """
-    page = run / "report.html"
-    write_atomic(page, render(records.read(run)).encode())
-    return page
+    report = run / "report.html"
+    write_atomic(report, render(records.read(run)).encode())
+    return report
 
 
 def render(run: Run) -> str:
     """The page as HTML. The same records give the same characters."""
-    script = _packaged("page.js")
-    return (
-        _environment()
-        .from_string(_packaged("run.html.j2"))
-        .render(
-            run=run,
-            title=_title(run),
-            css=_packaged("page.css"),
-            script=script,
-            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-            status=_status(run),
-            headline=_headline(run),
-            remarks=_remarks(run),
-            facts=_facts(run),
-            scores=_scores(run),
-            definitions=_definitions(run),
-            curves=_curves(run),
-            findings=fitdoctor.examine(run).findings,
-            classes=_classes(run),
-            matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
-            mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),
-            rows=pictures.rows(run.examples, run.classes, run.task),
-            masks=run.task not in RANKINGS,
-            ranking=RANKINGS.get(run.task, MASKS),
-            unit="images" if run.task == "classification" else "pixels",
-            baselines=(run.evaluation or {}).get("baselines", {}),
-            settings=_settings(run),
-            commands=_commands(run),
-        )
+    return page.render(
+        "run.html.j2",
+        script="page.js",
+        run=run,
+        title=_title(run),
+        status=_status(run),
+        headline=_headline(run),
+        remarks=_remarks(run),
+        facts=_facts(run),
+        scores=_scores(run),
+        definitions=_definitions(run),
+        curves=_curves(run),
+        findings=fitdoctor.examine(run).findings,
+        classes=_classes(run),
+        matrix=None if run.confusion is None else heat_map(run.confusion, run.classes.names),
+        mistakes=[] if run.confusion is None else confusions(run.confusion, run.classes.names),
+        rows=pictures.rows(run.examples, run.classes, run.task),
+        masks=run.task not in RANKINGS,
+        ranking=RANKINGS.get(run.task, MASKS),
+        unit="images" if run.task == "classification" else "pixels",
+        baselines=(run.evaluation or {}).get("baselines", {}),
+        settings=_settings(run),
+        commands=_commands(run),
     )
-
-
-def _packaged(name: str) -> str:
-    return resources.files("segtrial.reports").joinpath(name).read_text(encoding="utf-8")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "score": wording.score,
-        "percent": wording.percent,
-        "count": wording.count,
-        "short_count": wording.short_count,
-        "interval": wording.interval,
-        "baseline": wording.baseline,
-        "color": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
-    }
-    return environment
 
 
 def _title(run: Run) -> str:
