@@ -8,25 +8,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Integer, Num
 
 from segtrial.errors import listing
 
 FEWEST_BLOCKS = 5
 """With fewer, the percentile bootstrap covers far less than it claims, and no interval is better than that one."""
 
-_NUMBERS_AT_ONCE = 2**22  # of one piece of the draws: bounds memory at some tens of MB
+NUMBERS_AT_ONCE = 2**22
+"""Of one piece of the work: bounds memory at some tens of MB."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Between `low` and `high`, `level` of the draws of whole blocks score."""
+    """From `low` to `high` at confidence `level`; `over` names what varies: blocks, seeds, seeds and blocks, folds."""
 
     low: float
     high: float
     level: float
-    n_blocks: int
+    n_blocks: int | None
     over: str = "blocks"
+    n_seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class NoInterval:
     """Why there is no interval, in words."""
 
     reason: str
-    n_blocks: int
+    n_blocks: int | None
+    n_seeds: int | None = None
 
 
 def block_interval(
@@ -49,18 +52,16 @@ def block_interval(
     """The percentile bootstrap interval of `score(rows.sum(0))`, drawing whole blocks with replacement.
 
     `rows[i]` holds image i's additive numbers and `groups[i]` names its block. `score` maps sums of shape
-    `(draws, ...)` to `(draws,)`. With the same seed and blocks, every call draws the same blocks: to compare two
-    variants, put their rows side by side and let `score` be the difference. Draws in which the score is NaN
-    are left out.
+    `(draws, ...)` to `(draws,)`. With the same seed and blocks, every call draws the same blocks. Draws in which
+    the score is NaN are left out. It is of one run; `compare_pair` compares two variants over seeds.
 
     Efron and Tibshirani, An introduction to the bootstrap, 1993, section 13.3; blocks: Davison and Hinkley,
     Bootstrap methods and their application, 1997, section 3.8.
     """
-    names, block_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    names, block_of = blocks_of(groups)
     if len(names) < FEWEST_BLOCKS:
-        return NoInterval(_too_few(len(rows), [str(name) for name in names]), len(names))
-    sums = np.zeros((len(names), *rows.shape[1:]))
-    np.add.at(sums, block_of, rows)
+        return NoInterval(too_few(len(rows), names), len(names))
+    sums = block_sums(rows[None], block_of)[0]
     scores = np.concatenate([score(drawn) for drawn in _resampled(sums, draws, seed)])
     defined = scores[~np.isnan(scores)]
     if not len(defined):
@@ -71,21 +72,36 @@ def block_interval(
     return Interval(float(low), float(high), level, len(names))
 
 
-def _resampled(sums: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """The sums over each of `draws` resamples of the blocks, `(draws, ...)`, in pieces."""
-    blocks, width = len(sums), sums[0].size
-    generator = np.random.default_rng((seed, blocks))
-    piece = max(1, _NUMBERS_AT_ONCE // max(blocks, width))
-    for start in range(0, draws, piece):
-        size = min(piece, draws - start)
-        drawn = generator.integers(blocks, size=(size, blocks)) + blocks * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * blocks).reshape(size, blocks).astype(np.float64)
-        yield (times @ sums.reshape(blocks, width)).reshape(size, *sums.shape[1:])
+def blocks_of(groups: Sequence[str]) -> tuple[list[str], Integer[np.ndarray, " n"]]:
+    """The names of the blocks in order, and the number of each image's."""
+    names, block_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    return [str(name) for name in names], block_of
 
 
-def _too_few(images: int, names: list[str]) -> str:
+def block_sums(rows: Num[np.ndarray, "s n *row"], block_of: Integer[np.ndarray, " n"]) -> Num[np.ndarray, "s m *row"]:
+    """Of each seed, the sum of the rows of each block; of integers exact."""
+    order = np.argsort(block_of, kind="stable")
+    starts = np.searchsorted(block_of[order], np.arange(block_of.max() + 1))
+    return np.add.reduceat(rows[:, order], starts, axis=1, dtype=np.result_type(rows.dtype, np.int64))
+
+
+def too_few(images: int, names: Sequence[str]) -> str:
+    """The reason for no interval over fewer than `FEWEST_BLOCKS` blocks, in words."""
     if not names:
         return "there are no images"
     what = f"one block ({names[0]})" if len(names) == 1 else f"only {len(names)} blocks ({listing(names)})"
     subject = "1 image is" if images == 1 else f"{images} images are"
     return f"{subject} {what}: an interval needs at least {FEWEST_BLOCKS} independent blocks"
+
+
+def _resampled(sums: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """The sums over each of `draws` resamples of the blocks, `(draws, ...)`, in pieces."""
+    blocks, width = len(sums), sums[0].size
+    generator = np.random.default_rng((seed, blocks))
+    piece = max(1, NUMBERS_AT_ONCE // max(blocks, width))
+    columns = sums.reshape(blocks, width).astype(np.float64)
+    for start in range(0, draws, piece):
+        size = min(piece, draws - start)
+        drawn = generator.integers(blocks, size=(size, blocks)) + blocks * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * blocks).reshape(size, blocks).astype(np.float64)
+        yield (times @ columns).reshape(size, *sums.shape[1:])
