@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_public_names():
-    assert st.__all__ == ["Run", "evaluate", "find_lr", "load", "models", "predict", "train"]
+    assert st.__all__ == ["Run", "compare", "evaluate", "find_lr", "load", "models", "predict", "train"]
     assert {name for name in dir(st) if not name.startswith("_")} >= set(st.__all__)
     assert all(getattr(st, name) is not None for name in st.__all__)
 
@@ -33,7 +33,7 @@ def test_importing_costs_nothing():
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(AttributeError, match="segtrial has no 'fit'; it has Run, evaluate, find_lr"):
+    with pytest.raises(AttributeError, match="segtrial has no 'fit'; it has Run, compare, evaluate"):
         st.fit  # noqa: B018
 
 

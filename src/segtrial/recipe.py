@@ -41,6 +41,7 @@ OF_TASK: Mapping[str, Mapping[str, Any]] = {
 """What a task's recipe has where nothing else is said; the fields' own defaults are segmentation's."""
 LATER = (
     *("split.method", "split.folds", "split.fold", "split.gap", "split.force"),
+    *("split.inner", "split.inner_folds", "split.inner_fold"),
     *("task", "encoder", "init", "optimizer.nesterov"),
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),

@@ -26,6 +26,7 @@ _KINDS = {
     "float_type": ("is no number", "Write one without quotes, such as 0.5"),
     "bool_type": ("is neither true nor false", "Write true or false"),
     "finite_number": ("is no finite number", "Write one, such as 0.5"),
+    "dict_type": ("is no mapping", "Write fields with values, such as {epochs: 3}"),
     "too_long": ("has too many values", "Leave some out"),
 }
 

@@ -34,14 +34,29 @@ class Split(Part):
     the numbers in their names; none: 0.1."""
     force: bool = False
     """Split at random although there are groups; the run's notes carry the warning."""
+    inner: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the train part, by whole groups, that is val instead of the val part, which is then left out: to choose
+    settings by it, before the val part is looked at."""
+    inner_folds: int | None = Field(default=None, ge=2)
+    """The same by one of so many folds of the train part, instead of a share."""
+    inner_fold: int = Field(default=0, ge=0)
+    """Which of those folds is val, from 0."""
 
     @model_validator(mode="after")
     def _check(self) -> "Split":
+        if self.inner and self.inner_folds:
+            raise ValueError("inner and inner_folds are given together; keep one")
+        if self.inner_fold >= (self.inner_folds or 1):
+            raise ValueError(
+                f"inner_fold {self.inner_fold} of {self.inner_folds or 1}; give inner_folds, and count from 0"
+            )
         if self.val_groups and (self.method != "layout" or self.folds):
             raise ValueError("val_groups and split.method or split.folds are given together; keep one")
+        if self.fold and not self.folds:
+            raise ValueError(f"fold {self.fold} of no folds; give split.folds too, {self.fold + 1} or more")
         if self.folds and self.fold >= self.folds:
             raise ValueError(f"fold {self.fold} of {self.folds} folds; they count from 0 to {self.folds - 1}")
-        if self.gap is not None and self.method not in ("time", "layout"):
+        if self.gap is not None and self.method != "time":
             raise ValueError(f"gap is given with split.method={self.method}; it is for split.method=time")
         return self
 

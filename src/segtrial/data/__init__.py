@@ -5,7 +5,7 @@ from typing import Literal
 
 from segtrial.data import cityscapes, coco, cvat, labelme, layers, npz_pairs, via, voc
 from segtrial.data.camvid import is_camvid, open_camvid
-from segtrial.data.dealing import dealt
+from segtrial.data.dealing import dealt, within
 from segtrial.data.folder import open_folder
 from segtrial.data.sample import Dataset
 from segtrial.data.split import SplitOptions
@@ -38,7 +38,7 @@ def open_dataset(
 
     Raises DataNotFound if there is nothing, and DataError (its kinds name the fault) if it cannot be read.
     """
-    return dealt(_open(source, options, content), options)
+    return within(dealt(_open(source, options, content), options), options)
 
 
 def _open(source: str | Path, options: SplitOptions, content: Content) -> Dataset:

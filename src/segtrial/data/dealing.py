@@ -48,6 +48,28 @@ def dealt(dataset: Dataset, options: SplitOptions) -> Dataset:
     return replace(dataset, parts=parts, notes=(*dataset.notes, note))
 
 
+def within(dataset: Dataset, options: SplitOptions) -> Dataset:
+    """The data set to choose settings on: train cut once more by whole groups, and the val part in no part at all.
+
+    A single clip is cut in time, as by `carve`. Raises SplitError where train cannot be cut.
+    """
+    if options.inner is None and options.inner_folds is None:
+        return dataset
+    items, place = list(dataset.parts.get("train", ())), str(dataset.root or dataset.layout)
+    if options.inner_folds is None:
+        train, val, _ = carve(items, replace(options, val_share=options.inner), place)
+        how = f"a share of {options.inner:g}"
+    else:
+        again = replace(options, method="groups", folds=options.inner_folds, fold=options.inner_fold)
+        train, val, _ = by_groups(items, again, dataset, place)
+        how = f"fold {options.inner_fold} of {options.inner_folds}"
+    left_out = len(dataset.parts.get("val", ()))
+    note = f"to choose settings: {len(val)} of {len(items)} train images are val ({how}), and {left_out} are left out"
+    return replace(
+        dataset, parts={**dataset.parts, "train": tuple(train), "val": tuple(val)}, notes=(*dataset.notes, note)
+    )
+
+
 def by_groups(items: Sequence[Item], options: SplitOptions, dataset: Dataset, place: str) -> Dealt:
     """Whole groups: the share of them, or one of k folds of nearly the same size."""
     if options.folds is None:

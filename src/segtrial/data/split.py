@@ -43,6 +43,7 @@ class SplitOptions:
     `val_share`: share of the items (0 to 1) that val gets where the layout has no val part.
     `method`, `folds` and `fold` deal train and val anew, whatever the layout has: `dealing` says how. `gap` is for
     time: below 1 a share of each clip, else frames. `force` does what is refused otherwise.
+    `inner` (a share) or `inner_folds` and `inner_fold` cut the train part once more: `dealing.within` says how.
     """
 
     val_groups: tuple[str, ...] = ()
@@ -53,6 +54,9 @@ class SplitOptions:
     fold: int = 0
     gap: float | int | None = None
     force: bool = False
+    inner: float | None = None
+    inner_folds: int | None = None
+    inner_fold: int = 0
 
     @property
     def dealt(self) -> bool:

@@ -1,0 +1,211 @@
+"""Variants x seeds -> a comparison: the whole journey of a controlled trial, top to bottom.
+
+    request -> manifest (written first) -> plan (printed) -> trials, if asked for -> runs -> result
+
+    DIR/comparison.yaml          the rule: variants, recipes, seeds, budget, score, margin, held-out part
+    DIR/tuning/VARIANT/TRIAL/SEED, tuning.json
+    DIR/runs/VARIANT/SEED        a run folder each (with folds: SEED/FOLD)
+    DIR/comparison.json          the result, from the stored rows alone
+
+The same call continues a comparison that was killed, and does nothing to a finished one.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from segtrial import hardware
+from segtrial.comparison import trials, words
+from segtrial.comparison.cells import Cell, is_done, seconds_of
+from segtrial.comparison.manifest import FILE, RESULT, Manifest, read_manifest, require_same, run_recipe
+from segtrial.comparison.plan import make_manifest, threads_of
+from segtrial.comparison.pool import Runner, gpus_here, run_cells
+from segtrial.comparison.request import read_request, recipes_of
+from segtrial.comparison.result import notes, result_json
+from segtrial.comparison.search import with_setting
+from segtrial.files import folder_lock, remove_partials, write_json
+from segtrial.recipe import Recipe
+from segtrial.signals import StopRequest, listening
+from segtrial.statistics import DEFAULT_SPREAD, smallest_visible
+from segtrial.training.folder import LAST_WRITTEN
+from segtrial.training.watch import Silent, Watch
+
+__all__ = ["compare", "plan_only", "training_seconds"]
+
+NO_SHARES = ("psnr", "ab_rmse")
+"""Scores that are no shares, so that nothing is known of their spread beforehand."""
+
+Source = str | Path | Mapping[str, Any]
+
+
+def compare(
+    source: Source, out: Path, *, workers: int | None = None, watch: Watch | None = None, run: Runner = run_cells
+) -> dict[str, Any]:
+    """Run, or continue, the comparison that a file (or mapping) asks for, in the folder `out`; returns its result.
+
+    `workers` runs at a time: by default one for each GPU, or as many as the cores hold where the recipes say their
+    threads, else one. Failed runs are in the result. Raises UserError before the first run for what cannot be compared,
+    and Interrupted, all states saved, on SIGINT or SIGTERM.
+    """
+    watch = watch or Silent()
+    with listening() as stop, _held(out):
+        old, manifest, workers = _begun(source, out, workers, watch, stop)
+        if manifest != old:
+            manifest.write(out)
+        for line in words.plan(told_plan(manifest, out, workers)):
+            watch.note(line)
+        seconds = {name: variant.estimate.seconds for name, variant in manifest.variants.items()}
+        ran = partial(run, workers=workers, watch=watch, stop=stop, seconds=seconds)
+        tuning, failures = trials.tuned(manifest, out, ran) if manifest.tune else (None, [])
+        if failures:
+            return result_json(manifest, [], failures, None)
+        if tuning:
+            watch.note(words.visible(told_plan(manifest, out, workers, tuning)))
+        cells = run_cells_of(manifest, out, tuning)
+        failures = ran(cells)
+        result = result_json(manifest, cells, failures, tuning)
+        write_json(out / RESULT, result)
+    return result
+
+
+def plan_only(source: Source, out: Path, *, workers: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
+    """What `compare` would do and cost, schema 1; nothing is written. Raises UserError as it does."""
+    with listening() as stop:
+        _, manifest, workers = _begun(source, out, workers, watch or Silent(), stop)
+    return told_plan(manifest, out, workers)
+
+
+def _begun(
+    source: Source, out: Path, workers: int | None, watch: Watch, stop: StopRequest
+) -> tuple[Manifest | None, Manifest, int]:
+    """The manifest that lies there, the one that is to lie there, and the number of runs at a time."""
+    hardware.keep_memory()
+    request, place = read_request(source)
+    recipes = recipes_of(request, place)
+    old = read_manifest(out)
+    if old:
+        require_same(old, request, recipes, out)
+    workers = workers or _usual_workers(recipes)
+    threads = threads_of(recipes, workers)
+    seen = (out / RESULT).exists()
+    return old, make_manifest(request, recipes, old, threads, watch, stop, after_results=seen), workers
+
+
+def _usual_workers(recipes: Mapping[str, Recipe]) -> int:
+    first = next(iter(recipes.values()))
+    if first.device in ("auto", "cuda") and (gpus := gpus_here()):
+        return len(gpus)
+    return max(1, hardware.threads() // first.threads) if first.threads else 1
+
+
+def run_cells_of(manifest: Manifest, folder: Path, tuning: Mapping[str, Any] | None) -> list[Cell]:
+    """The cells that are compared: seed by seed, so that whoever stops early has whole pairs."""
+    found = []
+    for seed in manifest.seeds:
+        for name, variant in manifest.variants.items():
+            resolved = variant.resolved()
+            if tuning:
+                resolved = with_setting(resolved, trials.chosen(tuning, name))
+            for fold in manifest.fold_list:
+                found.append(_cell(manifest, folder, name, resolved, seed, fold))
+    return found
+
+
+def _cell(manifest: Manifest, folder: Path, variant: str, resolved: Recipe, seed: int, fold: int | None) -> Cell:
+    path = folder / "runs" / variant / str(seed)
+    return Cell(
+        name=f"{variant}, seed {seed}" + ("" if fold is None else f", fold {fold}"),
+        variant=variant,
+        seed=seed,
+        path=path if fold is None else path / str(fold),
+        recipe=run_recipe(resolved, seed, fold, manifest.folds),
+        part=manifest.held_out.part,
+        fold=fold,
+    )
+
+
+def told_plan(
+    manifest: Manifest, folder: Path, workers: int, tuning: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What is left to do and what it costs, schema 1."""
+    tune = manifest.tuning
+    estimates = {name: variant.estimate for name, variant in manifest.variants.items()}
+    cells = run_cells_of(manifest, folder, tuning) if tuning or not tune else []
+    done = {cell.name for cell in cells if is_done(cell)}
+    runs = len(manifest.variants) * len(manifest.seeds) * len(manifest.fold_list)
+    each = sum(estimate.seconds for estimate in estimates.values())
+    left = each * runs / len(estimates) - sum(estimates[cell.variant].seconds for cell in cells if cell.name in done)
+    of_variant = tune.trials * len(tune.seed_list) if tune and not tuning else 0
+    trying = each * of_variant * tune.steps if tune else 0.0
+    kept = sum(estimate.bytes for estimate in estimates.values()) * runs // len(estimates)
+    return {
+        "schema": 1,
+        "runs": runs,
+        "done": len(done),
+        "trials": of_variant * len(estimates),
+        "workers": workers,
+        "threads": manifest.threads,
+        "seconds": (left + trying) / workers,
+        "bytes": kept + workers * max(estimate.peak_bytes for estimate in estimates.values()),
+        "score": manifest.score,
+        "held_out": manifest.held_out.part,
+        "images": manifest.held_out.images,
+        "groups": manifest.held_out.groups,
+        "seeds": list(manifest.seeds),
+        "folds": manifest.folds,
+        **_visible(manifest, tuning),
+        "variants": [_told_variant(name, manifest) for name in manifest.variants],
+        "notes": notes(manifest),
+    }
+
+
+def _told_variant(name: str, manifest: Manifest) -> dict[str, Any]:
+    variant = manifest.variants[name]
+    counted = variant.model_dump(include={"steps", "parameters", "multiply_adds"})
+    return {"name": name, **counted, "seconds": variant.estimate.seconds}
+
+
+def _visible(manifest: Manifest, tuning: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The smallest difference that will be seen: from the spread of the tuning runs, before them a usual one."""
+    spread, origin = tuning["spread"] if tuning else None, "of the trials"
+    if spread is None and manifest.score not in NO_SHARES:
+        spread, origin = DEFAULT_SPREAD, "that of published runs, before there are any of these"
+    if spread is None or len(manifest.seeds) < 2:
+        origin = "one seed shows no spread" if len(manifest.seeds) < 2 else "nothing is known of its spread"
+        return {"smallest_visible": None, "spread": spread, "spread_from": origin}
+    seen = smallest_visible(spread, len(manifest.seeds))
+    return {"smallest_visible": seen, "spread": spread, "spread_from": origin}
+
+
+def training_seconds(out: Path) -> dict[str, float]:
+    """Mean seconds that the finished runs of each variant trained, by their logs."""
+    manifest = read_manifest(out)
+    assert manifest is not None, "a comparison that was run has one"
+    found = {}
+    for name in manifest.variants:
+        logs = list((out / "runs" / name).rglob("timing.jsonl"))
+        finished = [seconds_of(log) for log in logs if (log.parent / LAST_WRITTEN).exists()]
+        if finished:
+            found[name] = sum(finished) / len(finished)
+    return found
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """The folder, for this process alone; what is refused before the manifest is written leaves no trace."""
+    existed, locked_before = out.exists(), (out / ".lock").exists()
+    with folder_lock(out):
+        try:
+            if (out / FILE).exists():
+                remove_partials(out)
+            yield
+        except BaseException:
+            if not (out / FILE).exists():
+                with suppress(OSError):
+                    if not locked_before:
+                        (out / ".lock").unlink()
+                    if not existed:
+                        out.rmdir()
+            raise

@@ -1,0 +1,200 @@
+"""Finished cells -> comparison.json: scores of each variant, and what can be said of each pair of them.
+
+Only stored rows are read. Nothing that a clock decides is in it, so the same comparison always ends with the same file.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from segtrial.comparison import words
+from segtrial.comparison.cells import Cell, plan_of
+from segtrial.comparison.manifest import Manifest
+from segtrial.comparison.pool import Failure
+from segtrial.errors import RunError, listing
+from segtrial.evaluation import load_counts
+from segtrial.scores import Score, number_or_none
+from segtrial.statistics import Answer, Interval, NoInterval, PairResult, compare_all, compare_pair
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The score's additive numbers of each image, over all folds, in key order."""
+
+    keys: tuple[str, ...]
+    groups: tuple[str, ...]
+    parts: np.ndarray
+
+
+def result_json(
+    manifest: Manifest, cells: Sequence[Cell], failures: Sequence[Failure], tuning: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The object of `comparison.json` and of `segtrial compare --json`, schema 1."""
+    lost = {failure.cell.name for failure in failures}
+    done = [cell for cell in cells if cell.name not in lost]
+    table = plan_of(done[0]).make_task().table if done else {}
+    score = table.get(manifest.score)
+    rows = _all_rows(manifest, done, score) if score else {}
+    variants = [_variant(manifest, name, rows.get(name, {}), score) for name in manifest.variants]
+    pairs = _pairs(manifest, rows, score, tuning)
+    equal = len({tuple(variant["seeds"]) for variant in variants}) == 1
+    return {
+        "schema": 1,
+        "score": manifest.score,
+        "pairs": pairs,
+        "definition": score.definition if score else None,
+        "margin": manifest.margin,
+        "held_out": manifest.held_out.model_dump(mode="json", include={"part", "images", "groups"}),
+        "budget": manifest.budget,
+        "ranked": equal,
+        "variants": variants,
+        "failures": [
+            {"name": each.cell.name, "variant": each.cell.variant, "seed": each.cell.seed, "message": each.message}
+            for each in failures
+        ],
+        "tuning": dict(tuning) if tuning else None,
+        "notes": [*notes(manifest), *_tuning_notes(tuning), *_pairing_notes(variants, equal=equal)],
+    }
+
+
+def notes(manifest: Manifest) -> list[str]:
+    """What a reader must know of how the comparison is set up."""
+    found = []
+    for grown in manifest.grown:
+        if grown.after_results and grown.seeds:
+            found.append(
+                f"Seeds {listing(grown.seeds)} were added when results could have been seen: intervals hold for a "
+                "number of seeds that was fixed beforehand."
+            )
+        if grown.after_results and grown.variants:
+            found.append(f"Variants {listing(grown.variants)} were added when results could have been seen.")
+    if manifest.folds:
+        found.append("Folds share most of their training images, so an interval for new scenes is rather too narrow.")
+    for (a, first), (b, second) in combinations(manifest.variants.items(), 2):
+        if first.recipe == second.recipe:
+            found.append(f"{a} and {b} have the same recipe and the same seeds, so their runs are the same.")
+        elif first.pixels != second.pixels:
+            found.append(f"In its training {b} looks at {second.pixels / first.pixels:.2g} times the pixels of {a}.")
+    return found
+
+
+def _tuning_notes(tuning: Mapping[str, Any] | None) -> list[str]:
+    if tuning is None:
+        return []
+    found = []
+    for name, told in tuning["variants"].items():
+        sides = [f"the {side} {what}" for what, side in told["border"].items() if side]
+        if sides:
+            found.append(f"The best setting of {name} has {listing(sides)} that was tried: one beyond may be better.")
+    return found
+
+
+def _pairing_notes(variants: Sequence[Mapping[str, Any]], *, equal: bool) -> list[str]:
+    if equal:
+        return ["The intervals of all pairs hold at once."] if len(variants) > 2 else []
+    said = listing(f"{variant['name']}: {listing(variant['seeds']) or 'none'}" for variant in variants)
+    return [
+        f"Not all variants have all seeds ({said}): no order is given, and a pair is compared on the seeds both have, "
+        "with an interval that holds for that pair alone."
+    ]
+
+
+def _all_rows(manifest: Manifest, done: Sequence[Cell], score: Score) -> dict[str, dict[int, _Rows]]:
+    """Variant -> seed -> rows, of the seeds of which all folds are there. Raises RunError if they do not pair up."""
+    found: dict[str, dict[int, _Rows]] = {}
+    for name in manifest.variants:
+        of_variant = [cell for cell in done if cell.variant == name]
+        for seed in manifest.seeds:
+            folds = [cell for cell in of_variant if cell.seed == seed]
+            if len(folds) == len(manifest.fold_list):
+                found.setdefault(name, {})[seed] = _rows(folds, score)
+    everything = [(name, seed, rows) for name, seeds in found.items() for seed, rows in seeds.items()]
+    for name, seed, rows in everything:
+        if (rows.keys, rows.groups) != (everything[0][2].keys, everything[0][2].groups):
+            said = f"its rows are of other images than those of {everything[0][0]}, seed {everything[0][1]}"
+            raise RunError(f"{name}, seed {seed}", said, "Delete its run folder; the same command makes it anew")
+    return found
+
+
+def _rows(folds: Sequence[Cell], score: Score) -> _Rows:
+    counts = [load_counts(cell.rows, plan_of(cell).make_task()) for cell in folds]
+    keys = [key for each in counts for key in each.keys]
+    groups = [group for each in counts for group in each.groups]
+    parts = np.concatenate([score.parts(each.counts) for each in counts])
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return _Rows(tuple(keys[i] for i in order), tuple(groups[i] for i in order), parts[order])
+
+
+def _variant(manifest: Manifest, name: str, rows: Mapping[int, _Rows], score: Score | None) -> dict[str, Any]:
+    variant = manifest.variants[name]
+    values = {}
+    if score:
+        values = {seed: number_or_none(float(score.value(each.parts.sum(0)))) for seed, each in rows.items()}
+    known = [value for value in values.values() if value is not None]
+    return {
+        "name": name,
+        "n": len(values),
+        "mean": statistics.fmean(known) if known else None,
+        "sd": statistics.stdev(known) if len(known) > 1 else None,
+        "seeds": list(values),
+        "values": list(values.values()),
+        "parameters": variant.parameters,
+        "steps": variant.steps,
+        "multiply_adds": variant.multiply_adds,
+    }
+
+
+def _pairs(
+    manifest: Manifest, rows: Mapping[str, Mapping[int, _Rows]], score: Score | None, tuning: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """All pairs in order: where every variant has the same seeds, with intervals that hold for all of them at once."""
+    options = {"margin": manifest.margin, "prior_spread": tuning["spread"] if tuning else None}
+    names = list(manifest.variants)
+    seeds = {tuple(rows.get(name, {})) for name in names}
+    together: Mapping[tuple[str, str], PairResult] = {}
+    if score and len(names) > 1 and len(seeds) == 1 and seeds != {()}:
+        stacked = {name: _stacked(rows[name], list(rows[name])) for name in names}
+        together = compare_all(stacked, _groups(rows), score.value, **options)
+    told = []
+    for a, b in combinations(names, 2):
+        both = [seed for seed in manifest.seeds if seed in rows.get(a, {}) and seed in rows.get(b, {})]
+        found = together.get((a, b))
+        if found is None and both and score:
+            first, second = (_stacked(rows[name], both) for name in (a, b))
+            found = compare_pair(first, second, _groups(rows), score.value, **options)
+        told.append(_pair(a, b, both, found, manifest))
+    return told
+
+
+def _groups(rows: Mapping[str, Mapping[int, _Rows]]) -> tuple[str, ...]:
+    return next(each.groups for seeds in rows.values() for each in seeds.values())
+
+
+def _stacked(rows: Mapping[int, _Rows], seeds: Sequence[int]) -> np.ndarray:
+    return np.stack([rows[seed].parts for seed in seeds])
+
+
+def _pair(a: str, b: str, both: Sequence[int], found: PairResult | None, manifest: Manifest) -> dict[str, Any]:
+    """What is said of b against a; the verdict is that of new scenes where there are enough groups of images."""
+    told: dict[str, Any] = {"a": a, "b": b, "difference": None, "interval": None, "interval_new_scenes": None}
+    told |= {"probability_better": None, "verdict": "cannot tell", "n_seeds": len(both), "mde": None}
+    told |= {"seeds": list(both), "speaks_of": "these images", "these_images": None, "new_scenes": None}
+    if found is not None:
+        told |= {name: getattr(found, name) for name in ("difference", "probability_better", "verdict", "mde")}
+        told |= {"interval": _interval(found.interval), "interval_new_scenes": _interval(found.interval_new_scenes)}
+        told |= {"speaks_of": found.speaks_of}
+        told |= {"these_images": _answer(found.these_images), "new_scenes": _answer(found.new_scenes)}
+    return told | {"sentence": words.verdict(told, manifest.score, manifest.margin)}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    told = {name: getattr(answer, name) for name in ("verdict", "p", "mde", "seeds_needed", "reason")}
+    return told | {"interval": _interval(answer.interval)}
+
+
+def _interval(found: Interval | NoInterval) -> dict[str, Any] | None:
+    return None if isinstance(found, NoInterval) else {"low": found.low, "high": found.high, "over": found.over}
