@@ -5,9 +5,12 @@ many workers there are, what was drawn before, or how often the run was killed.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # whoever draws with numpy alone, such as processes that look at pictures, needs no torch
+    import torch
 
 
 def key_of(*words: str | int) -> int:
@@ -21,8 +24,10 @@ def generator(seed: int, purpose: str, *where: str | int) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=key_of(seed, purpose, *where)))
 
 
-def torch_generator(seed: int, purpose: str, *where: str | int) -> torch.Generator:
+def torch_generator(seed: int, purpose: str, *where: str | int) -> "torch.Generator":
     """The torch CPU generator of this seed, purpose and place."""
+    import torch
+
     return torch.Generator().manual_seed(key_of(seed, purpose, *where))
 
 
@@ -31,4 +36,6 @@ def seed_network(seed: int, step: int, rank: int) -> None:
 
     Those layers read torch's global generator, the only place where the project touches it.
     """
+    import torch
+
     torch.manual_seed(key_of(seed, "network", step, rank))
