@@ -23,7 +23,9 @@ from segtrial.reports import wording
 
 INK, MUTED, GRID, SHADE = "#010101", "#020202", "#030303", "#040404"
 TRAIN, VAL = "#050505", "#060606"
+VARIANTS = tuple(f"#0a0a0{number}" for number in range(1, 9))
 VARIABLES = {
+    **{stand_in: f"var(--v{number})" for number, stand_in in enumerate(VARIANTS, 1)},
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
@@ -171,13 +173,18 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _label(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Each line's name and last value beside its end, moved apart where they would cover each other."""
-    ends = [_end(one) for one in curves]
+    """Each line's name and last value beside its end."""
+    label_ends(axes, [(one.label, one.color, _end(one)) for one in curves])
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
+    """Name and value on the right, in their colour, at the height of the value; moved apart where they would touch."""
     to_axes = axes.transData + axes.transAxes.inverted()
-    heights = [float(to_axes.transform((0, end))[1]) for end in ends]
-    for one, end, height in zip(curves, ends, _apart(heights), strict=True):
-        text = f"{one.label} {_tidy(end)}" if one.label else ""
-        axes.text(1.02, height, text, transform=axes.transAxes, color=one.color, va="center", fontweight="bold")
+    left = axes.get_xlim()[0]  # a logarithm has no 0
+    heights = [float(to_axes.transform((left, end))[1]) for _, _, end in ends]
+    for (label, color, end), height in zip(ends, _apart(heights), strict=True):
+        text = f"{label} {_tidy(end)}" if label else ""
+        axes.text(1.02, height, text, transform=axes.transAxes, color=color, va="center", fontweight="bold")
 
 
 def _end(one: Curve) -> float:

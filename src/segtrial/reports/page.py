@@ -39,6 +39,7 @@ def _environment() -> jinja2.Environment:
         "count": wording.count,
         "short_count": wording.short_count,
         "interval": wording.interval,
+        "duration": wording.duration,
         "baseline": wording.baseline,
         "color": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
     }

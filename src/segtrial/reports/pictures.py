@@ -131,6 +131,11 @@ def contents(labels: UInt8[np.ndarray, "h w"], classes: Classes, most: int = 4) 
     return ", ".join(f"{name} {100 * n / pixels.sum():.0f} %" for name, n in known) or "nothing that counts"
 
 
+def panel_of(title: str, alt: str, path: Path) -> Panel:
+    """One picture of a page, from a file. Raises RunError if it is none."""
+    return panel(title, alt, _open(path))
+
+
 def panel(title: str, alt: str, image: Image.Image) -> Panel:
     """One picture of a page. Label maps stay exact PNG and are shrunk by taking pixels; photographs become WebP."""
     indexed = image.mode == "P"
