@@ -49,6 +49,7 @@ def pages() -> dict[Path, str]:
         "sheets": sheets(),
         "counts": counts(),
         "overfit": overfit(),
+        "label-errors": label_errors(),
         "presets": presets(),
         "task-scores": task_scores(),
     }
@@ -271,6 +272,28 @@ def _overfit_row(run: dict[str, Any]) -> str:
         f"| `{run['spec']}` | {run['miou']:.3f} | {run['aim']:.3f}{missed} | {run['ceiling']:.3f} | {run['stride']} "
         f"| {run['steps']} | {run['seconds']:.0f} |"
     )
+
+
+def label_errors() -> str:
+    """What `benchmarks/label_errors.py` left in results/."""
+    told = json.loads((ROOT / "results" / "label_errors.json").read_text())
+    kinds, flagged = told["planted"], told["flagged"]
+    lines = [
+        f"| images by | AUROC (95 % interval) | {' | '.join(kinds)} | precision |",
+        "|---" * (3 + len(kinds)) + "|",
+    ]
+    for name, row in told["scores"].items():
+        each = " | ".join(f"{row['auroc_of'][kind]:.3f}" for kind in kinds)
+        auroc = "{value:.3f} ({low:.3f} to {high:.3f})".format(**row["auroc"])
+        lines.append(f"| {name.replace('_', ' ')} | {auroc} | {each} | {row['precision_at_n']:.2f} |")
+    size, models = told["arguments"], told["models"]
+    said = (
+        f"{sum(kinds.values())} errors in {told['images']} masks of {'x'.join(map(str, size['size']))} pixels, judged "
+        f"by {size['folds']} runs of {size['steps']} steps each (miou_dataset {models['miou_dataset']:.2f}). "
+        f"`label.suspicious` names {flagged['images']}: {flagged['precision']:.0%} of them are planted, and "
+        f"{flagged['recall']:.0%} of the planted are named."
+    )
+    return "\n".join([*lines, "", said])
 
 
 def _filled(page: Path, parts: dict[str, str]) -> str:
