@@ -40,6 +40,13 @@ class UserError(SegtrialError):
         super().__init__(f"{place}: {found}. {fix}")
         self.place, self.found, self.fix = str(place), found, fix
 
+    def __reduce__(self) -> tuple:  # kinds differ in what they are made of: pickled is what became of it
+        return _again, (type(self), str(self)), vars(self)
+
+
+def _again(kind: type[UserError], text: str) -> UserError:
+    return kind.__new__(kind, text)
+
 
 class DataError(UserError):
     """A folder, image or mask is not what it must be."""

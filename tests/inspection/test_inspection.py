@@ -5,14 +5,13 @@ import json
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from segtrial import cli
 from segtrial.data import open_dataset
 from segtrial.errors import DataError, DataNotFound, RunError
-from segtrial.inspection import inspect, records
+from segtrial.inspection import inspect
 from segtrial.inspection.describe import write_description
-from tests.data.drawn import labels, photo
+from tests.data.drawn import labels, photo, scene
 from tests.inspection.test_inspect_faults import NAMES, all_masks, colored, good
 
 RED, BLUE, GREY = (255, 0, 0), (0, 0, 255), (128, 128, 128)
@@ -34,20 +33,6 @@ def test_ignored_pixels_are_no_share(make, cache):
     assert [share.pixels for share in found.shares] == pytest.approx([0.5, 0.5])
 
 
-def test_a_second_inspection_decodes_only_what_changed(make, cache, monkeypatch):
-    root = make(good())
-    first = inspect(root, cache=cache)
-    looked: list[str] = []
-    real = records.look_at_image
-    monkeypatch.setattr(records, "look_at_image", lambda path: looked.append(path.name) or real(path))
-    assert inspect(root, cache=cache).to_json() == first.to_json()
-    assert looked == []
-    Image.fromarray(photo(99, (48, 60))).save(root / "images/b.png")
-    again = inspect(root, cache=cache)
-    assert looked == ["b.png"]
-    assert [one.code for one in again.findings if one.severity == "error"] == ["mask.size"]
-
-
 def test_a_damaged_cache_is_passed_over(make, cache):
     root = make(good())
     first = inspect(root, cache=cache)
@@ -56,10 +41,11 @@ def test_a_damaged_cache_is_passed_over(make, cache):
     assert inspect(root, cache=cache).to_json() == first.to_json()
 
 
-def test_progress_reaches_its_end(make, cache):
-    seen: list[tuple[int, int]] = []
-    inspect(make(good()), cache=cache, progress=lambda done, total: seen.append((done, total)))
-    assert seen == 2 * [(number, len(NAMES)) for number in range(1, len(NAMES) + 1)]  # faults, then copies
+def test_progress_reaches_its_end_and_says_nothing_of_what_is_known(make, cache):
+    root, seen = make(good()), []
+    for _ in range(2):
+        inspect(root, cache=cache, progress=lambda *done: seen.append(done))
+    assert seen == [(len(NAMES), len(NAMES))] * 2  # images, then masks
 
 
 def test_copies_and_leaks_are_looked_for(make, cache):
@@ -195,3 +181,78 @@ def test_the_command_prints_classes_and_findings_and_writes(make, own_cache, cap
     assert "0 errors, 1 warnings" in printed
     assert f"segtrial train --data {out}" in printed
     assert cli.main(["inspect", str(root), "--write", str(out)]) == 2
+
+
+@pytest.fixture
+def clips(make):
+    """`train` has every second frame of a clip, `other` the frames between them, beside photographs of its own."""
+    wide, files = scene(1, (48, 160)), {}
+    for number in range(30):
+        source, part = ("train", "") if number % 2 else ("other", "val/")
+        files[f"{source}/{part}images/f{number}.png"] = wide[:, number : number + 96]
+    files |= {f"other/train/images/p{number}.png": scene(100 + number, (48, 96)) for number in range(15)}
+    masks = {name.replace("images", "masks"): labels([0, 1, 2], (48, 96)) for name in files}
+    return make(files | masks)
+
+
+def test_what_two_sources_share_is_said(clips, own_cache, capsys):
+    train, other = str(clips / "train"), str(clips / "other")
+    assert cli.main(["inspect", train, "--against", other, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["against"] == {
+        "source": other, "layout": "folder", "parts": {"train": 15, "val": 15}, "images": 15, "near": 15,
+    }  # fmt: skip
+    [one] = [one for one in told["findings"] if one["code"] == "leak.against"]
+    assert (one["severity"], one["count"], len(one["files"])) == ("warning", 15, 15)
+    assert one["message"].startswith("15 of 15 train images have a near neighbour in other (100%; there in val 15): ")
+    assert one["fix"] == "Do not test on train what has learned from other, or the other way round"
+    assert cli.main(["inspect", other, "--against", train]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"against {train}: layout folder, train" in said
+    assert "15 of 30 images have a near neighbour there" in said
+    assert "leak.against" in said
+
+
+def test_sources_that_share_nothing_say_so(clips, make, own_cache, capsys):
+    alone = {f"../alone/images/{n}.png": scene(500 + n, (48, 96)) for n in range(9)}
+    make(alone | {name.replace("images", "masks"): labels([0, 1], (48, 96)) for name in alone})
+    assert cli.main(["inspect", str(clips / "train"), "--against", str(clips.parent / "alone")]) == 0
+    said = capsys.readouterr().out
+    assert "0 of 15 images have a near neighbour there" in said
+    assert "leak.against" not in said
+
+
+def test_sources_with_faults_can_be_compared(clips, cache):
+    """A mask and a picture are damaged: the others are compared. And masks are not needed for it."""
+    (clips / "other/val/masks/f2.png").write_bytes(b"")
+    (clips / "train/images/f1.png").write_bytes(b"")
+    held = inspect(clips / "train", against=clips / "other", cache=cache).against
+    assert held is not None
+    assert (held.images, held.near, held.parts) == (14, 14, {"train": 15, "val": 14})
+    held = inspect(clips / "train", against=clips / "other/val/images", cache=cache).against
+    assert held is not None
+    assert (held.layout, held.parts, held.near) == ("unknown", {"all": 15}, 14)
+
+
+def test_what_cannot_be_held_against_is_refused(clips, cache, tmp_path):
+    with pytest.raises(DataNotFound, match="no such file or folder"):
+        inspect(clips / "train", against=tmp_path / "nowhere", cache=cache)
+    with pytest.raises(DataError, match="it is the source itself"):
+        inspect(clips / "train", against=clips / "other/../train", cache=cache)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: no picture of it can be read\. Look at it alone first"):
+        inspect(clips / "train", against=tmp_path / "empty", cache=cache)
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["lists", "beginnings"])
+def test_a_description_elsewhere_is_inspected_as_its_folder_is(make, cache, tmp_path, lists):
+    """A damaged picture takes its mask with it, and what the parts say of it is no other fault."""
+    files = {place.replace("images", "pics").replace("masks", "drawn"): one for place, one in good().items()}
+    root = make(files | {"pics/b.png": b"", "train.txt": "a\nb\n", "val.txt": "pics/d.png\n"})
+    parts = "{train: train.txt, val: val.txt}" if lists else "{train: [a, b], val: [d]}"
+    about = tmp_path / "about.yaml"
+    about.write_text(f"root: {root.name}\nimages: pics\nmasks: drawn\nsplits: {parts}\n")
+    found = inspect(about, cache=cache)
+    errors = {one.code: one.files for one in found.findings if one.severity == "error"}
+    assert errors == {"image.empty": ("pics/b.png",)}
+    assert found.parts == {"train": 1, "val": 1, "left out": 2}

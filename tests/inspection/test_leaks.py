@@ -79,10 +79,11 @@ def test_two_data_sets():
     assert leak_report(first, other, ("val", "all")).share == 1
     assert leak_report(first, other, ("train", "all")).share == 0
     looks = [looks_of([item for items in data.parts.values() for item in items]) for data in (first, other)]
-    (one,) = check_against(looks[1], looks[0], "B", "A")
+    part_of = {item.key: part for part, items in first.parts.items() for item in items}
+    (one,) = check_against(looks[1], looks[0], "B", "A", part_of)
     assert (one.code, one.severity, one.count) == ("leak.against", "warning", 40)
-    assert "40 of 40 B images have a near neighbour in A (100%): again/north_" in one.message
-    assert check_against(looks_of(frames("photo", range(50, 60))), looks[0], "B", "A") == []
+    assert "40 of 40 B images have a near neighbour in A (100%; there in val 40): again/north_" in one.message
+    assert check_against(looks_of(frames("photo", range(50, 60))), looks[0], "B", "A", part_of) == []
 
 
 def test_a_part_that_is_not_there():

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from segtrial.classes import Classes, Color
-from segtrial.data._parallel import all_of
+from segtrial.data._parallel import collected, each
+from segtrial.data.glance import MASK_GLANCES, MaskGlance, mask_glance, tally
 from segtrial.data.masks import Encoding, as_colors, as_values, mask_header, read_mask_picture, unpack
+from segtrial.data.memory import is_remembered, seen
 from segtrial.data.tables import Table
-from segtrial.errors import MaskError, listing
+from segtrial.errors import DataError, MaskError, listing
 from segtrial.shapes import IGNORE
 
 MOST_VALUES = 64
@@ -57,11 +59,17 @@ class Understood:
 def survey(root: Path, masks: Sequence[Path], table: Table | None = None) -> Survey:
     """Look at every mask, in threads. Raises MaskError listing those that cannot be read.
 
-    All are decoded, but for RGB masks where `table` has their colours: those need no looking at.
+    All are decoded, but for RGB masks where `table` has their colours: those need no looking at, unless somebody
+    remembers what is seen.
     """
     total = Survey(root)
-    look = _look if table is None or table.colors is None else _look_unless_colored
-    for path, (values, palette, jpeg) in zip(masks, all_of(root, look, masks), strict=True):
+    by_table = table is not None and table.colors is not None
+    if is_remembered():
+        glances = zip(masks, seen(MASK_GLANCES, masks), strict=True)
+        looks = (_told(path, one, by_table=by_table) for path, one in glances)
+    else:
+        looks = each(_look_unless_colored if by_table else _look, masks)
+    for path, (values, palette, jpeg) in zip(masks, collected(root, looks, len(masks)), strict=True):
         if values is None:
             total.colored.append(path)
         else:
@@ -93,31 +101,34 @@ def _look_unless_colored(path: Path) -> Look:
 
 
 def _look(path: Path) -> Look:
+    return _meaning(path, mask_glance(path))
+
+
+def _told(path: Path, one: MaskGlance | DataError, *, by_table: bool) -> Look | DataError:
+    """What `_look` says, or by_table `_look_unless_colored`, by what was seen of a mask."""
+    if isinstance(one, DataError):
+        return one
+    if by_table and one.mode == "RGB":
+        return None, {}, one.format == "JPEG"
+    try:
+        return _meaning(path, one)
+    except MaskError as error:
+        return error
+
+
+def _meaning(path: Path, one: MaskGlance) -> Look:
     """Counts of values (None for a coloured mask), the palette of the values used, and whether it is a JPEG."""
-    picture = read_mask_picture(path)
-    jpeg = mask_header(path).format == "JPEG"
-    if picture.mode == "RGB":
-        pixels = np.asarray(picture)
-        if (pixels != pixels[:, :, :1]).any():
-            return None, {}, jpeg
-    values = as_values(path, picture)
-    if values.dtype == np.uint8:
-        counts = np.bincount(values.ravel(), minlength=256)
-        found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-    else:
-        numbers, numbered = np.unique(values, return_counts=True)
-        found = dict(zip(numbers.tolist(), numbered.tolist(), strict=True))
-    return found, _palette(picture.getpalette("RGB") if picture.mode == "P" else None, list(found)), jpeg
-
-
-def _palette(numbers: list[int] | None, used: list[int]) -> dict[int, Color]:
-    if numbers is None:
-        return {}
-    return {
-        value: (numbers[3 * value], numbers[3 * value + 1], numbers[3 * value + 2])
-        for value in used
-        if 3 * value + 2 < len(numbers)
-    }
+    if one.fault is not None:
+        raise MaskError(path, *one.fault)
+    jpeg = one.format == "JPEG"
+    if one.colored:
+        return None, {}, jpeg
+    if one.distinct > len(one.numbers):
+        numbers, counts = tally(as_values(path, read_mask_picture(path)))
+        return dict(zip(numbers.tolist(), counts.tolist(), strict=True)), {}, jpeg
+    palette = zip(one.numbers, one.shown, strict=True) if one.mode == "P" and one.shown else ()
+    shown = {value: unpack(color) for value, color in palette if color >= 0}
+    return dict(zip(one.numbers, one.counts, strict=True)), shown, jpeg
 
 
 def _by_color(seen: Survey, colors: Sequence[Color]) -> bool:
@@ -166,7 +177,7 @@ def _named(seen: Survey, table: Table) -> Understood:
     classes = _classes(table)
     if set(seen.values) == {0, IGNORE} and len(classes) == 2:
         return _binary(classes)
-    wrong = {value: n for value, n in seen.values.items() if value >= len(classes) and value != IGNORE}
+    wrong = {value: n for value, n in seen.values.items() if not 0 <= value < len(classes) and value != IGNORE}
     if wrong:
         found = _counted(seen, wrong)
         fix = f"Correct the masks or the table; with {len(classes)} names values are 0 to {len(classes) - 1} or 255"

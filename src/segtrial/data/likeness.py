@@ -13,23 +13,21 @@ faces in 10, and of 28 retinas, which look most alike, in 6 (at a distance of .1
 """
 
 import hashlib
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import partial
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Float, Float32, Integer, UInt64
-from PIL import Image, ImageOps
 
-from segtrial.data._parallel import each
-from segtrial.data.pictures import DEEP_GREY_MODES, EXTENSIONS, ORIENTATION, opened
+from segtrial.data.glance import GLANCES, Glance
+from segtrial.data.memory import Kind, seen
+from segtrial.data.perceptual import STEPS, Likeness, likeness_of_sample
+from segtrial.data.pictures import EXTENSIONS
 from segtrial.data.sample import Item, Sample
-from segtrial.errors import DataError
 from segtrial.randomness import generator
-
-SIDE = 32
-"""Pixels on each side of the grey that the hash is made of; distances halve it."""
 
 COPY_BITS = 6
 """Copies of a picture differ in at most this many of the 64 bits."""
@@ -51,25 +49,33 @@ FLAT = 1.0
 """A picture whose greys vary less than this (standard deviation, of 255) looks like nothing."""
 
 AT_ONCE = 4_000_000
-"""Pairs that are compared at once: bounds memory."""
+"""Products of pairs that are made at once: bounds memory."""
+
+PAIRED = 500_000
+"""Pairs of hashes that are compared at once: bounds memory, and fits into the cache of a core."""
+
+ROWS = 4096
+"""Pairs of greys that are compared at once."""
 
 
 @dataclass(frozen=True)
 class Looks:
     """How n pictures look: `items` in their order, `hashes`, the hashes of their mirror images, and `greys`.
 
-    The greys have mean 0 and length 1; those of a flat picture are all 0, and it is near to nothing.
+    The greys have mean 0 and length 1; those of a flat picture are all 0, and it is near to nothing. Files with one
+    digest have the same bytes.
     """
 
     items: tuple[Item, ...]
     hashes: UInt64[np.ndarray, " n"]
     mirrored: UInt64[np.ndarray, " n"]
     greys: Float32[np.ndarray, "n 256"]
+    digests: tuple[str, ...]
 
     def __getitem__(self, chosen: Sequence[int] | np.ndarray) -> "Looks":
         index = np.asarray(chosen, dtype=np.int64)
-        items = tuple(self.items[one] for one in index.tolist())
-        return Looks(items, self.hashes[index], self.mirrored[index], self.greys[index])
+        items, digests = (tuple(side[one] for one in index.tolist()) for side in (self.items, self.digests))
+        return Looks(items, self.hashes[index], self.mirrored[index], self.greys[index], digests)
 
     def of(self, items: Sequence[Item]) -> "Looks":
         """Those of `items` that could be read."""
@@ -77,31 +83,36 @@ class Looks:
         return self[[index for index, item in enumerate(self.items) if item.key in wanted]]
 
 
+def looks_of(items: Sequence[Item], likenesses: Sequence[Likeness]) -> Looks:
+    """How these items look, by what was seen of each."""
+    bits = np.array([(one.hash, one.mirrored) for one in likenesses], dtype=np.uint64).reshape(-1, 2).T
+    greys = np.empty((len(likenesses), 256), np.float32)
+    for start in range(0, len(likenesses), ROWS):  # some at once: bounds memory
+        block = [np.frombuffer(b64decode(one.grey), "<u2") for one in likenesses[start : start + ROWS]]
+        greys[start : start + ROWS] = _standard(np.stack(block).astype(np.float32) / STEPS)
+    return Looks(tuple(items), bits[0], bits[1], greys, tuple(one.digest for one in likenesses))
+
+
 def look_at(
     items: Sequence[Item], read: Callable[[Item], Sample], progress: Callable[[int, int], object] | None = None
 ) -> Looks:
-    """The looks of the items, each decoded once. Damaged files are left out: whoever reads them next names them."""
-    kept, greys = [], []
-    for done, (item, grey) in enumerate(zip(items, each(lambda item: _grey(item, read), items), strict=True), start=1):
-        if not isinstance(grey, DataError):
-            kept.append(item)
-            greys.append(grey)
+    """The looks of the items, each decoded once. Damaged files are left out: whoever reads them next names them.
+
+    What no picture file holds is looked at through `read`.
+    """
+    files = [item for item in items if _is_file(item)]
+    others = [item for item in items if not _is_file(item)]
+    glances = seen(GLANCES, [item.image for item in files if item.image is not None])
+    samples = seen(Kind("likeness", partial(_likeness, read), lambda tree: Likeness(*tree)), others)
+    found: dict[Item, Likeness] = {}
+    for done, (item, one) in enumerate(zip([*files, *others], chain(glances, samples), strict=True), start=1):
+        likeness = one.likeness if isinstance(one, Glance) else one
+        if isinstance(likeness, Likeness):
+            found[item] = likeness
         if progress is not None:
             progress(done, len(items))
-    stack = np.stack(greys) if greys else np.zeros((0, SIDE, SIDE), np.float32)
-    return Looks(tuple(kept), hash_of(stack), hash_of(stack[:, :, ::-1]), _standard(stack))
-
-
-def hash_of(greys: Float32[np.ndarray, "n 32 32"]) -> UInt64[np.ndarray, " n"]:
-    """64 bits a picture: which of its 8x8 lowest waves, constant rows and columns left out, are above their median.
-
-    The waves are those of the discrete cosine transform. After "pHash" (Zauner. Implementation and benchmarking of
-    perceptual image hash functions. 2010, section 3.2.1), which keeps constant rows and columns.
-    """
-    waves = _waves()
-    low = (waves @ greys @ waves.T).reshape(len(greys), 64)  # n 8 32 @ 32 8
-    bits = low > np.median(low, axis=1, keepdims=True)
-    return np.packbits(bits, axis=1).view(">u8").reshape(len(greys)).astype(np.uint64)
+    kept = [item for item in items if item in found]
+    return looks_of(kept, [found[item] for item in kept])
 
 
 def distance(a: Float32[np.ndarray, "n 256"], b: Float32[np.ndarray, "n 256"]) -> Float[np.ndarray, " n"]:
@@ -123,7 +134,7 @@ def nearest(
     looks: Float32[np.ndarray, "n 256"], among: Float32[np.ndarray, "m 256"]
 ) -> tuple[Integer[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """The most alike of `among` (m > 0) for each of `looks`, and its distance. All pairs, one product a block."""
-    index = [(looks[block] @ among.T).argmax(1) for block in _blocks(len(looks), len(among))]
+    index = [(looks[block] @ among.T).argmax(1) for block in _blocks(len(looks), len(among), AT_ONCE)]
     found = np.concatenate([np.zeros(0, np.int64), *index])
     return found, distance(looks, among[found])
 
@@ -131,39 +142,73 @@ def nearest(
 def close_hashes(
     hashes: UInt64[np.ndarray, " n"], among: UInt64[np.ndarray, " m"], most: int = COPY_BITS
 ) -> tuple[Integer[np.ndarray, " p"], Integer[np.ndarray, " p"]]:
-    """Index pairs of hashes that differ in at most `most` bits. All pairs, in blocks: 20,000 by 20,000 in seconds."""
-    one, other = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for block in _blocks(len(hashes), len(among)):
-        near = np.nonzero(np.bitwise_count(hashes[block, None] ^ among[None]) <= most)
-        one.append(near[0] + block.start)
-        other.append(near[1])
-    return np.concatenate(one), np.concatenate(other)
+    """Index pairs of hashes that differ in at most `most` bits."""
+    return np.nonzero(np.bitwise_count(hashes[:, None] ^ among[None]) <= most)
 
 
-def copies(looks: Looks) -> list[tuple[int, int, bool]]:
+def copies(looks: Looks, progress: Callable[[int, int], object] | None = None) -> list[tuple[int, int, bool]]:
     """Pairs of places (first, later) that show one picture, re-encoded, resized or relit, and whether mirrored.
 
-    Of pictures with equal hashes, each is compared with the first alone, so that many copies are few pairs: what is a
-    copy of a copy may have no pair of its own.
+    Only pictures of different groups are compared. Each later one is named with the earliest that it is a copy of, and
+    with the earliest whose mirror image it is: at most two pairs. Of pictures with equal hashes the later ones are
+    compared with the first alone: what is a copy of a copy may have no pair of its own.
+
+    All pairs of hashes, in blocks; memory grows with the number of pictures, not of pairs.
     """
     _, firsts, which = np.unique(looks.hashes, return_index=True, return_inverse=True)
-    turned = looks.greys.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
-    everything = np.arange(len(looks.items))
-    found: dict[tuple[int, int], bool] = {}
-    for mirrored, one, other in (
-        (False, firsts[which], everything),
-        (False, *_among(close_hashes(looks.hashes[firsts], looks.hashes[firsts]), firsts, firsts)),
-        (True, *_among(close_hashes(looks.hashes[firsts], looks.mirrored), firsts, everything)),
-    ):
-        one, other = one[one != other], other[one != other]
-        same = distance(looks.greys[one], (turned if mirrored else looks.greys)[other]) <= COPY
-        for pair in zip(one[same].tolist(), other[same].tolist(), strict=True):
-            found.setdefault((min(pair), max(pair)), mirrored)
-    return [(*pair, mirrored) for pair, mirrored in sorted(found.items())]
+    everything, search = np.arange(len(looks.items)), _Search(looks)
+    search.add(False, firsts[which], everything)
+    firsts = np.sort(firsts)
+    straight, turned = looks.hashes, looks.mirrored
+    for done, block in enumerate(blocks := list(_blocks(len(looks.items), len(looks.items), PAIRED)), start=1):
+        rows = everything[block]
+        heads = firsts[np.searchsorted(firsts, block.start) : np.searchsorted(firsts, block.stop)]
+        for mirrored, low, low_hashes, high, high_hashes in (
+            (False, heads, straight, firsts, straight),
+            (True, heads, straight, everything, turned),
+            (True, rows, turned, firsts, straight),
+        ):
+            high = high[(high > block.start) & (search.earliest[int(mirrored)][high] > block.start)]
+            one, other = close_hashes(low_hashes[low], high_hashes[high])
+            search.add(mirrored, low[one], high[other])
+        if progress is not None:
+            progress(done, len(blocks))
+    return search.pairs()
 
 
-def _among(pairs: tuple[np.ndarray, np.ndarray], one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return one[pairs[0]], other[pairs[1]]
+class _Search:
+    """The earliest picture that each one is a copy of, straight ([0]) and mirrored ([1]); n where there is none."""
+
+    def __init__(self, looks: Looks):
+        number = {group: index for index, group in enumerate(dict.fromkeys(item.group for item in looks.items))}
+        self.groups = np.array([number[item.group] for item in looks.items], dtype=np.int64)
+        self.greys = looks.greys
+        self.earliest = np.full((2, len(looks.items)), len(looks.items))
+
+    def add(self, mirrored: bool, low: np.ndarray, high: np.ndarray) -> None:
+        """Take the pairs of places low < high that are near enough and of two groups, earliest first."""
+        fit = (low < high) & (self.groups[low] != self.groups[high])
+        low, high = low[fit], high[fit]
+        earliest = self.earliest[int(mirrored)]
+        while len(low):
+            one, other = self.greys[low[:ROWS]], self.greys[high[:ROWS]]
+            if mirrored:
+                other = other.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
+            same = distance(one, other) <= COPY
+            np.minimum.at(earliest, high[:ROWS][same], low[:ROWS][same])
+            low, high = low[ROWS:], high[ROWS:]
+            better = low < earliest[high]
+            low, high = low[better], high[better]
+
+    def pairs(self) -> list[tuple[int, int, bool]]:
+        """(first, later, whether only mirrored), in order."""
+        places = np.arange(self.earliest.shape[1])
+        found: dict[tuple[int, int], bool] = {}
+        for mirrored, earliest in ((False, self.earliest[0]), (True, self.earliest[1])):
+            later = places[earliest < len(places)]
+            for pair in zip(earliest[later].tolist(), later.tolist(), strict=True):
+                found.setdefault(pair, mirrored)
+        return [(*pair, mirrored) for pair, mirrored in sorted(found.items())]
 
 
 def pixel_digest(item: Item, read: Callable[[Item], Sample]) -> str:
@@ -172,50 +217,21 @@ def pixel_digest(item: Item, read: Callable[[Item], Sample]) -> str:
     return hashlib.sha256(f"{image.shape} {image.dtype}".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
-def _blocks(rows: int, columns: int) -> Iterator[slice]:
-    step = max(1, AT_ONCE // max(columns, 1))
+def _blocks(rows: int, columns: int, pairs: int) -> Iterator[slice]:
+    step = max(1, pairs // max(columns, 1))
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
-@cache
-def _waves() -> Float32[np.ndarray, "8 32"]:
-    """Rows 1 to 8 of the discrete cosine transform of 32 values."""
-    row, column = np.arange(1, 9)[:, None], np.arange(SIDE)[None]
-    return np.cos(np.pi * row * (2 * column + 1) / (2 * SIDE)).astype(np.float32)
-
-
-def _standard(greys: Float32[np.ndarray, "n 32 32"]) -> Float32[np.ndarray, "n 256"]:
-    small = greys.reshape(-1, 16, 2, 16, 2).mean((2, 4)).reshape(-1, 256)
+def _standard(small: Float32[np.ndarray, "n 256"]) -> Float32[np.ndarray, "n 256"]:
     small = small - small.mean(1, keepdims=True)
     spread = small.std(1, keepdims=True)
     length = np.sqrt(np.square(small).sum(1, keepdims=True))
     return np.where(spread < FLAT, 0, small / np.maximum(length, 1e-6)).astype(np.float32)
 
 
-def _grey(item: Item, read: Callable[[Item], Sample]) -> Float32[np.ndarray, "32 32"]:
-    """The picture as 32x32 greys, 0 to 255, upright; of what no picture file holds, through the data set's reader."""
-    if isinstance(item.image, Path) and item.image.suffix.lower() in EXTENSIONS:
-        with opened(item.image) as picture:
-            picture.draft("L", (2 * SIDE, 2 * SIDE))  # JPEG decodes at down to 1/8 size; other formats ignore it
-            return _small(picture)
-    return _small(_picture(read(item).image))
+def _is_file(item: Item) -> bool:
+    return item.image is not None and item.image.suffix.lower() in EXTENSIONS
 
 
-def _picture(image: np.ndarray) -> Image.Image:
-    """Channels, rows, columns of a sample as a picture: RGB, or the mean of any other number of channels."""
-    pixels = image if image.dtype == np.uint8 else (image * 255).astype(np.uint8)
-    if len(pixels) == 3:
-        return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    return Image.fromarray(pixels.mean(0).astype(np.float32))
-
-
-def _small(picture: Image.Image) -> Float32[np.ndarray, "32 32"]:
-    if picture.getexif().get(ORIENTATION, 1) != 1:
-        picture = ImageOps.exif_transpose(picture)
-    if picture.mode in (*DEEP_GREY_MODES, "I", "F"):
-        values = np.asarray(picture).astype(np.float32)
-        low, high = float(values.min()), float(values.max())
-        picture = Image.fromarray((values - low) * (255 / max(high - low, 1e-12)))  # distances ignore the scale
-    else:
-        picture = picture.convert("L")
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.float32)
+def _likeness(read: Callable[[Item], Sample], item: Item) -> Likeness:
+    return likeness_of_sample(read(item).image)

@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from segtrial.classes import Color
-from segtrial.data.pictures import DEEP_GREY_MODES, Header, opaque, read_header, read_picture
+from segtrial.data.pictures import DEEP_GREY_MODES, Header, opaque, opened, read_header, upright
 from segtrial.errors import DataError, MaskError, listing
 from segtrial.shapes import IGNORE
 
@@ -69,17 +69,32 @@ def mask_header(path: Path) -> Header:
 def read_mask_picture(path: Path) -> Image.Image:
     """The picture as L, P, 1, RGB or 16/32-bit integers. Raises MaskError for floats and transparency."""
     try:
-        picture = read_picture(path)
-        if picture.mode in ("RGBA", "LA", "PA"):
-            picture = opaque(path, picture)
-        if picture.mode == "P" and read_header(path).format == "GIF":
-            picture = picture.convert("RGB")  # whoever writes a GIF numbers its colours anew: only they can be trusted
+        with opened(path) as picture:
+            return decoded_mask(path, picture)
     except DataError as error:
         raise MaskError(error.place, error.found, error.fix) from error
+
+
+def decoded_mask(path: Path, picture: Image.Image) -> Image.Image:
+    """As `read_mask_picture`, of a file that is open. Raises ImageError, too."""
+    by_color = picture.format == "GIF"  # whoever writes a GIF numbers its colours anew: only they can be trusted
+    picture = upright(path, picture)
+    if picture.mode in ("RGBA", "LA", "PA"):
+        picture = opaque(path, picture)
+    if picture.mode == "P" and by_color:
+        picture = picture.convert("RGB")
     if picture.mode in ("1", "L", "P", "RGB", "I", *DEEP_GREY_MODES):
         return picture
     fix = "Save masks as 8-bit PNG: class numbers (grey or palette) or RGB colours"
     raise MaskError(path, f"a mask cannot be of kind {picture.mode!r}", fix)
+
+
+def is_colored(picture: Image.Image) -> bool:
+    """Whether a picture that `read_mask_picture` gave has a pixel that is no grey."""
+    if picture.mode != "RGB":
+        return False
+    pixels = np.asarray(picture)
+    return bool((pixels != pixels[:, :, :1]).any())
 
 
 def as_values(path: Path, picture: Image.Image) -> Int[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"]:

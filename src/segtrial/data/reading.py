@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segtrial.data._parallel import all_of
+from segtrial.data._parallel import all_of, collected
+from segtrial.data.glance import GLANCES
 from segtrial.data.masks import Encoding, read_mask
+from segtrial.data.memory import is_remembered, seen, stamp
 from segtrial.data.pairing import Pair
 from segtrial.data.pictures import read_header, read_image
 from segtrial.data.sample import Item, Sample
-from segtrial.errors import DataNotFound
 from segtrial.files import sha256
 
 
@@ -45,16 +46,6 @@ class Fingerprint:
         return " ".join([self.rule, *(stamp(path) for path in (item.image, item.target) if path is not None)])
 
 
-def stamp(path: Path) -> str:
-    """Size in bytes and time of change in ns. Raises DataNotFound if the file is gone."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        found = f"gone since the folder was read ({error.strerror})"
-        raise DataNotFound(path, found, "Restore it, or start again") from error
-    return f"{stat.st_size}:{stat.st_mtime_ns}"
-
-
 def items_of(pairs: Sequence[Pair]) -> list[Item]:
     """One item a pair, each a group of its own."""
     return [Item(pair.key, pair.key, pair.image, pair.target) for pair in pairs]
@@ -62,7 +53,11 @@ def items_of(pairs: Sequence[Pair]) -> list[Item]:
 
 def channels_of(root: Path, items: Sequence[Item]) -> tuple[int, tuple[str, ...]]:
     """1 if every image is grey, else 3, with a note if there are both. Raises ImageError for unreadable files."""
-    headers = all_of(root, read_header, [item.image for item in items if item.image is not None])
+    paths = [item.image for item in items if item.image is not None]
+    if is_remembered():
+        headers = [one.header for one in collected(root, seen(GLANCES, paths), len(paths))]
+    else:
+        headers = all_of(root, read_header, paths)
     grey = sum(header.channels == 1 for header in headers)
     if 0 < grey < len(headers):
         return 3, (f"{grey} of {len(headers)} images are grey and the others colour: all are read as RGB",)

@@ -1,6 +1,6 @@
 """A folder in, what it is and what is wrong with it out: the data doctor.
 
-source -> understanding.py (open it, and again without what is broken) -> survey.py (a record of every file, one pass)
+source -> understanding.py (open it, and again without what is broken) -> survey.py (a record of every file, seen once)
 -> images.py masks.py classes.py parts.py (records -> findings) -> Inspection; describe.py writes data.yaml from it.
 """
 
@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from segtrial.classes import Classes
+from segtrial.data.cache import default_cache
 from segtrial.data.likeness import look_at
 from segtrial.data.masks import Encoding
+from segtrial.data.memory import Progress, remembering
 from segtrial.data.sample import Dataset
 from segtrial.errors import UserError
+from segtrial.files import sha256
 from segtrial.inspection import classes, faults, images, masks, parts
+from segtrial.inspection.against import Against, hold_against
 from segtrial.inspection.classes import ClassShare
 from segtrial.inspection.duplicates import check_duplicates
 from segtrial.inspection.finding import Finding, by_severity, finding, has_errors
 from segtrial.inspection.guess import FARTHEST, Guess, guess
 from segtrial.inspection.leaks import check_leaks
 from segtrial.inspection.records import Looker, Record
-from segtrial.inspection.survey import Progress, survey
+from segtrial.inspection.survey import survey
 from segtrial.inspection.understanding import Understanding, understand_source
 
 GUESSABLE = ("mask.colors", "mask.lossy", "mask.holes", "mask.unknown_colors")
@@ -43,6 +47,7 @@ class Inspection:
     records: tuple[Record, ...]
     findings: tuple[Finding, ...]
     guessed: bool = False
+    against: Against | None = None
 
     @property
     def dataset(self) -> Dataset | None:
@@ -66,41 +71,71 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """The object that `inspect --json` prints, schema 1."""
-        return {
+        told = {
             "schema": 1,
             "layout": self.layout,
             "classes": [share.to_json() for share in self.shares],
             "parts": dict(self.parts),
             "findings": [one.to_json() for one in self.findings],
         }
+        return told if self.against is None else {**told, "against": self.against.to_json()}
 
 
-def inspect(source: str | Path, *, cache: Path | None = None, progress: Progress | None = None) -> Inspection:
+def inspect(
+    source: str | Path,
+    *,
+    against: str | Path | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    processes: int | None = 1,
+) -> Inspection:
     """Look at everything in `source` and say what it is and what is wrong. Raises DataNotFound if there is nothing.
 
-    `cache`: where records are kept for the next time (default: the user's cache folder).
+    `against`: another source, whose pictures should not be in this one, such as the data of a test.
+    `cache`: where what was seen is kept for the next time (default: the user's cache folder). `progress(done, total)`
+    is called while files are looked at. `processes` that look at thousands of them; None is one for each core, for
+    programs whose main file may be imported again (`if __name__ == "__main__":`). The answer is the same.
     """
+    place = str(Path(source).resolve()) if Path(source).exists() else str(source)
+    file = (cache or default_cache()) / "inspect" / f"{sha256(place.encode())[:20]}.jsonl"
+    with remembering(file, processes, progress):
+        return _inspected(source, against)
+
+
+def _inspected(source: str | Path, against: str | Path | None) -> Inspection:
+    """As `inspect`, of what is remembered or looked at now."""
     understood = understand_source(source)
-    place = str(Path(source).resolve()) if understood.root is not None else str(source)
     known, encoding = _known(understood)
     whole = understood.content == "classes"
     looker = Looker(understood.dataset, encoding, len(known) if known else 0, whole)
-    records = survey(understood.items, looker, place, cache, progress)
+    records = survey(understood.items, looker)
     found = faults.of_errors(understood.root, understood.faults)
     guessed: Guess | None = None
     if understood.dataset is None and any(one.code in GUESSABLE for one in found):
         guessed = guess(records)
         if guessed is not None:
             looker = Looker(None, guessed.encoding, len(guessed.classes))
-            records = survey(understood.items, looker, place, cache, progress)
+            records = survey(understood.items, looker)
             known, encoding = guessed.classes, _tightened(guessed.encoding, records)
             found = [_mended(one) for one in found]
     found += _findings(understood, known, encoding, records, whole=whole)
     if understood.dataset is not None:
-        found += _alike(understood.dataset, progress, whole=whole)
+        found += _alike(understood.dataset, whole=whole)
+    held = None
+    if against is not None:
+        held, shared = hold_against(understood, str(source), str(against))
+        found += shared
     shares = tuple(classes.shares(known, records)) if known is not None else ()
     return Inspection(
-        str(source), understood, known, encoding, shares, tuple(records), tuple(by_severity(found)), guessed is not None
+        str(source),
+        understood,
+        known,
+        encoding,
+        shares,
+        tuple(records),
+        tuple(by_severity(found)),
+        guessed is not None,
+        held,
     )
 
 
@@ -135,14 +170,14 @@ def _findings(
     return found
 
 
-def _alike(dataset: Dataset, progress: Progress | None, *, whole: bool) -> list[Finding]:
+def _alike(dataset: Dataset, *, whole: bool) -> list[Finding]:
     """Findings on pictures that look like others: copies, and near neighbours in other parts."""
     items = [item for members in dataset.parts.values() for item in members]
     if len(items) > MOST_COMPARED:
         message = f"{len(items)} images are too many to look for copies and near neighbours"
         fix = f"Inspect parts of the data with at most {MOST_COMPARED} images"
         return [finding("duplicate.skipped", "note", message, fix, count=len(items))]
-    looks = look_at(items, dataset.read, progress)
+    looks = look_at(items, dataset.read)
     return [*check_duplicates(dataset, looks, whole=whole), *check_leaks(dataset, looks)]
 
 

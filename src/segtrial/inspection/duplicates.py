@@ -1,16 +1,12 @@
 """A data set and how its pictures look -> findings: one picture several times, across parts, or with other masks."""
 
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from segtrial.data.likeness import Looks, copies, pixel_digest
-from segtrial.data.pictures import EXTENSIONS
 from segtrial.data.sample import Dataset
 from segtrial.errors import DataError, listing
-from segtrial.files import sha256
 from segtrial.inspection.finding import Finding, Severity, finding
 
 Pair = tuple[int, int]
@@ -34,7 +30,7 @@ def check_duplicates(dataset: Dataset, looks: Looks, *, whole: bool = False) -> 
     looks = looks[order]  # what is there twice is named in the other part
     keys = [item.key for item in looks.items]
     parts = [part_of[key] for key in keys]
-    alike = [pair for pair in copies(looks) if looks.items[pair[0]].group != looks.items[pair[1]].group]
+    alike = copies(looks)
     marks = _marks(dataset, looks, alike)
     equal = _repeats(marks)
     near = _followers((one, other) for one, other, _ in alike if marks[one] != marks[other])
@@ -59,16 +55,7 @@ def check_duplicates(dataset: Dataset, looks: Looks, *, whole: bool = False) -> 
 
 def _marks(dataset: Dataset, looks: Looks, alike: Iterable[tuple[int, int, bool]]) -> list[Hashable]:
     """What equal pictures have in common: the digest of their bytes, or of their pixels where two look alike."""
-    by_size: dict[int, list[int]] = defaultdict(list)
-    for place, item in enumerate(looks.items):
-        if isinstance(item.image, Path) and item.image.suffix.lower() in EXTENSIONS:
-            by_size[item.image.stat().st_size].append(place)
-    marks: list[Hashable] = list(range(len(looks.items)))
-    for places in by_size.values():
-        for place in places if len(places) > 1 else ():
-            path = looks.items[place].image
-            assert path is not None
-            marks[place] = sha256(path.read_bytes())
+    marks: list[Hashable] = [digest or place for place, digest in enumerate(looks.digests)]
     pixels: dict[Hashable, str] = {}
     for one, other, mirrored in alike:
         for place in (one, other) if not mirrored and marks[one] != marks[other] else ():

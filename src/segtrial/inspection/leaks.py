@@ -1,6 +1,7 @@
 """A data set and how its pictures look -> findings: images of one part that are near copies of what train shows."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from segtrial.data.dealing import random_order
 from segtrial.data.leakage import LeakReport, Neighbour, leaks
@@ -32,12 +33,18 @@ def check_leaks(dataset: Dataset, looks: Looks) -> list[Finding]:
     return findings + _of_random(looks)
 
 
-def check_against(looks: Looks, other: Looks, name: str, other_name: str) -> list[Finding]:
-    """What `looks` (called `name`) shares with pictures of another data set, which a network may have learned from."""
+def check_against(looks: Looks, other: Looks, name: str, other_name: str, part_of: Mapping[str, str]) -> list[Finding]:
+    """What `looks` (called `name`) shares with pictures of another data set, which a network may have learned from.
+
+    `part_of` says the part that each of the others is in, by key.
+    """
     report = leaks(other, looks)
     if not report.near:
         return []
-    message = f"{report.sentence(name, other_name)} ({report.share:.0%}): {_shown(report.near)}"
+    parts = Counter(part_of[one.neighbour.key] for one in report.near)
+    where = listing(f"{part} {count}" for part, count in sorted(parts.items()) if part)
+    share = f"{report.share:.0%}; there in {where}" if where else f"{report.share:.0%}"
+    message = f"{report.sentence(name, other_name)} ({share}): {_shown(report.near)}"
     fix = f"Do not test on {name} what has learned from {other_name}, or the other way round"
     return [finding("leak.against", "warning", message, fix, _files(report.near), beside=_elsewhere(report.near))]
 

@@ -1,28 +1,27 @@
-"""One item -> a Record: what its image and its mask are, in a few numbers; plain values, for a cache."""
+"""One item -> a Record: what its image and its mask are, in a few numbers.
+
+Picture files are seen once, by `data.glance`; here what was seen gets its meaning, from the classes of the data set.
+"""
 
 import io
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, JpegImagePlugin
 
 from segtrial.data.class_arrays import Reader as ArrayReader
-from segtrial.data.masks import Encoding, as_colors, as_values, mask_header, pack, read_mask_picture
-from segtrial.data.pictures import (
-    DEEP_GREY_MODES,
-    Header,
-    has_alpha,
-    header_of,
-    opened,
-    opened_file,
-    plain_mode,
-    upright,
-)
+from segtrial.data.glance import Glance, MaskGlance, has_halved_chroma, tally
+from segtrial.data.masks import Encoding, as_colors, as_values, is_colored, mask_header, pack, read_mask_picture
+from segtrial.data.memory import Kind
+from segtrial.data.pictures import EXTENSIONS, Header, opened_file
 from segtrial.data.sample import Dataset, Item
-from segtrial.errors import DataError
+from segtrial.errors import DataError, MaskError
+from segtrial.files import sha256
 from segtrial.shapes import IGNORE
 
 MOST_KEPT = 64
@@ -73,7 +72,7 @@ class Look:
     @property
     def bits(self) -> int:
         """Bits of one channel."""
-        return 16 if self.mode in DEEP_GREY_MODES else {"1": 1, "I": 32, "F": 32}.get(self.mode, 8)
+        return 16 if ";16" in self.mode else {"1": 1, "I": 32, "F": 32}.get(self.mode, 8)
 
 
 @dataclass(frozen=True)
@@ -88,22 +87,13 @@ class Record:
     counts: tuple[int, ...] = ()
     faults: tuple[Fault, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; the inverse of `record_from_json`."""
-        looks = {"image": self.image and vars(self.image), "mask": self.mask and vars(self.mask)}
-        return {**vars(self), **looks}
 
+class Told(NamedTuple):
+    """What an item's mask is, the pixels of each class and of IGNORE, and its image where that is no picture file."""
 
-def record_from_json(tree: Mapping[str, Any]) -> Record:
-    """The inverse of `Record.to_json`. Raises KeyError, TypeError or ValueError for other things."""
-    looks = {name: None if tree[name] is None else _look_from_json(tree[name]) for name in ("image", "mask")}
-    faults = tuple((str(a), str(b), str(c), str(d)) for a, b, c, d in tree["faults"])
-    return Record(tree["key"], tree["group"], tree["part"], counts=tuple(tree["counts"]), faults=faults, **looks)
-
-
-def _look_from_json(tree: Mapping[str, Any]) -> Look:
-    lists = {name: tuple(tuple(one) for one in tree[name]) for name in ("values", "nearest")}
-    return Look(**{**tree, **lists, "size": tuple(tree["size"])})
+    mask: Look | None
+    counts: tuple[int, ...]
+    image: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -115,41 +105,77 @@ class Looker:
     classes: int
     whole: bool = False  # a picture has one class, and no mask
 
-    def __call__(self, place: tuple[str, Item]) -> Record:
-        """Never raises DataError: it becomes the record's fault."""
-        part, item = place
-        faults: list[Fault] = []
-        image = self._try(faults, look_at_image, item.image) if item.image is not None else None
-        mask, counts = None, ()
-        pair = self.encoding is not None or self.dataset is None
-        if item.target is not None and item.target.suffix.lower() != ".json" and pair:
-            found = self._try(faults, look_at_mask, item.target, self.encoding, self.classes)
-            mask, counts = found if found is not None else (None, ())
-        elif self.dataset is not None and not faults:
-            sample = self._try(faults, self.dataset.read, item)
-            if sample is not None:
-                counts = _class_counts(sample.target, self.classes, self.whole)
-                image = image or look_at_pixels(item.key, sample.image, _bytes(self.dataset, item))
-                mask = None if self.whole else Look("", "", "L", sample.target.shape, distinct=sum(map(bool, counts)))
-        return Record(item.key, item.group, part, image, mask, counts, tuple(faults))
+    def reads_mask(self, item: Item) -> bool:
+        """Whether an item's mask is a picture, which `encoding` explains, or nothing does."""
+        return (self.encoding is not None or self.dataset is None) and is_picture(item.target)
 
-    @staticmethod
-    def _try(faults: list[Fault], function: Any, *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except DataError as error:
-            faults.append((error.place, error.found, error.fix, type(error).__name__))
-            return None
+    def told_by(self, item: Item, seen: MaskGlance | DataError) -> Told | DataError | None:
+        """What a mask means by what was seen of it; None if that is not enough: look at the item."""
+        assert item.target is not None
+        if isinstance(seen, DataError):
+            return seen
+        if seen.fault is not None:
+            return MaskError(item.target, *seen.fault)
+        packed = seen.colored if self.encoding is None else self.encoding.colors is not None
+        found = _numbers(seen, packed=packed)
+        return self._told(item.target, seen.header, packed, *found) if found is not None else None
+
+    def __call__(self, item: Item) -> Told:
+        """Look at an item whose files have not said enough. Raises DataError."""
+        if self.reads_mask(item):
+            assert item.target is not None
+            header, picture = mask_header(item.target), read_mask_picture(item.target)
+            packed = is_colored(picture) if self.encoding is None else self.encoding.colors is not None
+            numbers, counts = tally(as_colors(picture) if packed else as_values(item.target, picture))
+            return self._told(item.target, header, packed, numbers.tolist(), counts.tolist())
+        assert self.dataset is not None
+        sample = self.dataset.read(item)
+        counts = _class_counts(sample.target, self.classes, self.whole)
+        mask = None if self.whole else Look("", "", "L", sample.target.shape, distinct=sum(map(bool, counts)))
+        image = None if is_picture(item.image) else look_at_pixels(item.key, sample.image, _bytes(self.dataset, item))
+        return Told(mask, counts, image)
+
+    @cached_property
+    def kind(self) -> Kind[Item, Told]:
+        """What a memory calls the question that a call answers: by the rule by which masks are read."""
+        names = self.dataset.classes.names if self.dataset else ()
+        rule = [self.encoding and self.encoding.describe(), self.classes, self.whole, names]
+        return Kind(f"item {sha256(json.dumps(rule).encode())[:20]}", self, _told_from_json, _told_to_json)
+
+    @cached_property
+    def _meanings(self) -> dict[int, int]:
+        """Value or packed colour -> class or IGNORE."""
+        assert self.encoding is not None
+        if self.encoding.colors is not None:
+            return {pack(color): index for color, index in self.encoding.colors.items()}
+        return dict(self.encoding.values or {})
+
+    def _told(self, path: Path, header: Header, packed: bool, numbers: list[int], counts: list[int]) -> Told:
+        commonest = sorted(zip(numbers, counts, strict=True), key=lambda pair: -pair[1])[:MOST_KEPT]
+        about: dict[str, Any] = {
+            "alpha": "A" in header.mode,
+            "constant": len(numbers) == 1,
+            "colored": packed,
+            "distinct": len(numbers),
+            "values": tuple(commonest),
+        }
+        meant: tuple[int, ...] = ()
+        if self.encoding is not None:
+            tolerance = self.encoding.tolerance if packed else 0.0
+            meant, strange = _meaning(numbers, counts, self._meanings, self.classes, tolerance, packed=packed)
+            about |= strange
+        return Told(Look(str(path), header.format, header.mode, header.size, header.turned, **about), meant)
 
 
-def look_at_image(path: Path) -> Look:
-    """Decode an image. Raises ImageError."""
-    with opened(path) as picture:
-        header, halved = header_of(picture), _has_halved_chroma(picture)
-        picture = upright(path, picture)
-    extremes = np.reshape(plain_mode(path, picture).getextrema(), (-1, 2))  # channels, low and high
-    about: dict[str, Any] = {"alpha": has_alpha(picture), "constant": bool((extremes[:, 0] == extremes[:, 1]).all())}
-    return Look(str(path), header.format, header.mode, header.size, header.turned, lossy_chroma=halved, **about)
+def is_picture(path: Path | None) -> bool:
+    """Whether a file is a picture by its name: not arrays, and not outlines."""
+    return path is not None and path.suffix.lower() in EXTENSIONS
+
+
+def look_of(path: Path, seen: Glance) -> Look:
+    """What an image file without a fault is."""
+    about: dict[str, Any] = {"lossy_chroma": seen.halved, "alpha": seen.alpha, "constant": seen.constant}
+    return Look(str(path), seen.format, seen.mode, seen.size, seen.turned, **about)
 
 
 def look_at_pixels(key: str, image: np.ndarray, encoded: bytes | None) -> Look:
@@ -157,7 +183,7 @@ def look_at_pixels(key: str, image: np.ndarray, encoded: bytes | None) -> Look:
     kind, mode, halved = "", "L" if len(image) == 1 else "RGB", False
     if encoded is not None:
         with opened_file(key, io.BytesIO(encoded)) as picture:
-            kind, mode, halved = picture.format or "", picture.mode, _has_halved_chroma(picture)
+            kind, mode, halved = picture.format or "", picture.mode, has_halved_chroma(picture)
     about: dict[str, Any] = {"lossy_chroma": halved, "constant": bool((image == image[:, :1, :1]).all())}
     return Look(key, kind, mode, (image.shape[1], image.shape[2]), **about)
 
@@ -166,69 +192,43 @@ def _bytes(dataset: Dataset, item: Item) -> bytes | None:
     return dataset.read.encoded(item) if isinstance(dataset.read, ArrayReader) else None
 
 
-def look_at_mask(path: Path, encoding: Encoding | None, classes: int) -> tuple[Look, tuple[int, ...]]:
-    """Decode a mask and count its values or colours, and the classes where `encoding` is known. Raises MaskError."""
-    header = mask_header(path)
-    picture = read_mask_picture(path)
-    packed = encoding.colors is not None if encoding is not None else _is_colored(picture)
-    numbers, counts = _tally(as_colors(picture) if packed else as_values(path, picture))
-    order = np.argsort(-counts, kind="stable")[:MOST_KEPT]
-    values = tuple((int(numbers[place]), int(counts[place])) for place in order)
-    size = (picture.height, picture.width)
-    about: dict[str, Any] = {
-        "alpha": "A" in header.mode,
-        "constant": len(numbers) == 1,
-        "colored": packed,
-        "distinct": len(numbers),
-    }
-    meant, strange = _meaning(numbers, counts, encoding, classes) if encoding is not None else ((), {})
-    return Look(str(path), header.format, header.mode, size, header.turned, values=values, **about, **strange), meant
-
-
-def _has_halved_chroma(picture: Image.Image) -> bool:
-    """Whether a JPEG keeps colours at half the resolution or less."""
-    return isinstance(picture, JpegImagePlugin.JpegImageFile) and JpegImagePlugin.get_sampling(picture) in (1, 2)
-
-
-def _is_colored(picture: Image.Image) -> bool:
-    if picture.mode != "RGB":
-        return False
-    pixels = np.asarray(picture)
-    return bool((pixels != pixels[:, :, :1]).any())
-
-
-def _tally(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct numbers, and how many pixels have each."""
-    if pixels.dtype == np.uint8:
-        counts = np.bincount(pixels.ravel(), minlength=256)
-        numbers = np.flatnonzero(counts)
-        return numbers, counts[numbers]
-    return np.unique(pixels, return_counts=True)
+def _numbers(seen: MaskGlance, *, packed: bool) -> tuple[list[int], list[int]] | None:
+    """All values, or (`packed`) colours, of a mask in order, and the pixels of each; None if they were not kept."""
+    if seen.distinct > len(seen.numbers):
+        return None
+    if packed == seen.colored:
+        return list(seen.numbers), list(seen.counts)
+    if not packed or not seen.shown or -1 in seen.shown:
+        return None
+    pixels: Counter[int] = Counter()
+    for color, count in zip(seen.shown, seen.counts, strict=True):
+        pixels[color] += count
+    colors = sorted(pixels)
+    return colors, [pixels[color] for color in colors]
 
 
 def _meaning(
-    numbers: np.ndarray, counts: np.ndarray, encoding: Encoding, classes: int
+    numbers: list[int], counts: list[int], known: dict[int, int], classes: int, tolerance: float, *, packed: bool
 ) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Pixels of each class and of IGNORE, and what is strange."""
-    known = (
-        {pack(color): index for color, index in encoding.colors.items()}
-        if encoding.colors is not None
-        else dict(encoding.values or {})
-    )
-    table = np.array(sorted(known), dtype=np.int64)
-    nearest, distance = _nearest(numbers, table, packed=encoding.colors is not None)
+    if all(number in known for number in numbers):
+        total = [0] * (classes + 1)
+        for number, count in zip(numbers, counts, strict=True):
+            total[classes if known[number] == IGNORE else known[number]] += count
+        return tuple(total), {}
+    table, pixels = np.array(sorted(known), dtype=np.int64), np.array(counts)
+    nearest, distance = nearest_meaning(np.array(numbers), table, packed=packed)
     indices = np.array([known[number] for number in table[nearest].tolist()], dtype=np.int64)
-    off = distance > 0
-    far = distance > (encoding.tolerance if encoding.colors is not None else 0)
-    total = np.bincount(np.where(indices == IGNORE, classes, indices)[~far], counts[~far], classes + 1)
+    off, far = distance > 0, distance > tolerance
+    meant = np.bincount(np.where(indices == IGNORE, classes, indices)[~far], pixels[~far], classes + 1)
     rows = sorted(np.flatnonzero(off).tolist(), key=lambda row: -counts[row])[:5]
-    shown = tuple((int(numbers[r]), int(counts[r]), round(float(distance[r]), 1), int(indices[r])) for r in rows)
-    worst = float(distance[off].max()) if off.any() else 0.0
-    strange = {"off": int(counts[off].sum()), "far": int(counts[far].sum()), "worst": worst, "nearest": shown}
-    return tuple(int(count) for count in total), strange
+    shown = tuple((numbers[r], counts[r], round(float(distance[r]), 1), int(indices[r])) for r in rows)
+    worst = float(distance[off].max())
+    strange = {"off": int(pixels[off].sum()), "far": int(pixels[far].sum()), "worst": worst, "nearest": shown}
+    return tuple(int(count) for count in meant), strange
 
 
-def _nearest(numbers: np.ndarray, table: np.ndarray, *, packed: bool) -> tuple[np.ndarray, np.ndarray]:
+def nearest_meaning(numbers: np.ndarray, table: np.ndarray, *, packed: bool) -> tuple[np.ndarray, np.ndarray]:
     """The place in the table nearest to each number, and how far it is: Euclidean in RGB for packed colours."""
     nearest, distance = [], []
     for start in range(0, max(1, len(numbers)), AT_ONCE):
@@ -250,3 +250,19 @@ def _class_counts(target: np.ndarray, classes: int, whole: bool) -> tuple[int, .
         return tuple(int(index == target.flat[0]) for index in range(classes + 1))
     counts = np.bincount(target.ravel(), minlength=256)
     return (*(int(count) for count in counts[:classes]), int(counts[IGNORE]))
+
+
+def _told_to_json(told: Told) -> list:
+    return [told.mask and vars(told.mask), told.counts, told.image and vars(told.image)]
+
+
+def _told_from_json(tree: list) -> Told:
+    mask, counts, image = tree
+    return Told(_look_from_json(mask), tuple(counts), _look_from_json(image))
+
+
+def _look_from_json(tree: Mapping[str, Any] | None) -> Look | None:
+    if tree is None:
+        return None
+    lists = {name: tuple(tuple(one) for one in tree[name]) for name in ("values", "nearest")}
+    return Look(**{**tree, **lists, "size": tuple(tree["size"])})

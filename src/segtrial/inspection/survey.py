@@ -1,86 +1,58 @@
-"""Items -> Records: one pass over all files, in threads; what did not change comes from a cache."""
+"""Items -> Records: each file is seen once, and what was seen of it before comes from memory."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from segtrial.data._parallel import each
-from segtrial.data.cache import default_cache
-from segtrial.data.reading import stamp
+from segtrial.data.glance import GLANCES, MASK_GLANCES, Glance
+from segtrial.data.memory import Kind, Seen, seen
 from segtrial.data.sample import Item
-from segtrial.errors import DataError, RunError
-from segtrial.files import sha256, write_atomic
-from segtrial.inspection.records import Looker, Record, record_from_json
+from segtrial.errors import DataError, ImageError
+from segtrial.inspection.records import Fault, Look, Looker, Record, Told, is_picture, look_of
 
-SCHEMA = 1
-"""Another number makes every record be made again: raise it when records hold something else."""
-
-Progress = Callable[[int, int], None]
-Known = Mapping[str, tuple[str, Record]]
+Fallible = DataError | None
+"""What may stand in the place of an answer: a fault, or that nothing was asked."""
 
 
-def survey(
-    parts: Mapping[str, Sequence[Item]],
-    looker: Looker,
-    place: str,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> list[Record]:
-    """One record an item, part by part in order of keys. Never raises DataError: faults are in the records.
-
-    `place` is what is inspected: with the rule by which masks are read, it names the cache's file in `cache`.
-    """
-    file = (cache or default_cache()) / "inspect" / f"{_name(place, looker)}.json"
-    known = _load(file)
-    places = [(part, item) for part, items in parts.items() for item in items]
-    stamps = [_stamp(item) for _, item in places]
-    kept = [_kept(known, item, mark, part) for (part, item), mark in zip(places, stamps, strict=True)]
-    fresh = each(looker, [one for one, record in zip(places, kept, strict=True) if record is None])
-    records: list[Record] = []
-    for done, record in enumerate(kept, start=1):
-        record = record or next(fresh)
-        assert isinstance(record, Record)
-        records.append(record)
-        if progress is not None:
-            progress(done, len(places))
-    if None in kept:
-        _save(file, stamps, records)
-    return records
+def survey(parts: Mapping[str, Sequence[Item]], looker: Looker) -> list[Record]:
+    """One record an item, part by part in order of keys. Never raises DataError: faults are in the records."""
+    items = [item for members in parts.values() for item in members]
+    images = _by_path(GLANCES, (item.image for item in items if is_picture(item.image)))
+    masks = _by_path(MASK_GLANCES, (item.target for item in items if looker.reads_mask(item)))
+    told: dict[Item, Told | Fallible] = {}
+    for item in items:
+        if looker.reads_mask(item):
+            assert item.target is not None
+            told[item] = looker.told_by(item, masks[item.target])
+        elif looker.dataset is not None and not isinstance(_image(item, images), DataError):
+            told[item] = None
+    missing = [item for item, answer in told.items() if answer is None]
+    told |= dict(zip(missing, seen(looker.kind, missing), strict=True))
+    return [
+        _record(part, item, _image(item, images), told.get(item)) for part, members in parts.items() for item in members
+    ]
 
 
-def _name(place: str, looker: Looker) -> str:
-    rule = looker.encoding.describe() if looker.encoding else ""
-    names = looker.dataset.classes.names if looker.dataset else ()
-    return sha256(json.dumps([SCHEMA, place, rule, looker.classes, looker.whole, names]).encode())[:20]
+def _by_path(kind: Kind[Path, Seen], paths: Iterable[Path | None]) -> dict[Path, Seen | DataError]:
+    different = [path for path in dict.fromkeys(paths) if path is not None]
+    return dict(zip(different, seen(kind, different), strict=True))
 
 
-def _stamp(item: Item) -> str:
-    """Sizes and times of an item's files; "" for one that has none, which is looked at anew every time."""
-    files = [path for path in (item.image, item.target) if path is not None]
-    try:
-        return " ".join(f"{path} {stamp(path)}" for path in files)
-    except DataError:
-        return ""
+def _image(item: Item, images: Mapping[Path, Glance | DataError]) -> Look | Fallible:
+    """What an item's image is, if it is a picture file."""
+    found = images.get(item.image) if item.image is not None else None
+    if found is None or isinstance(found, DataError):
+        return found
+    assert item.image is not None
+    return look_of(item.image, found) if found.fault is None else ImageError(item.image, *found.fault)
 
 
-def _kept(known: Known, item: Item, mark: str, part: str) -> Record | None:
-    """The record of an item that did not change, under the part and the group that it has now."""
-    before, record = known.get(item.key, ("", None))
-    return replace(record, part=part, group=item.group) if record is not None and mark and before == mark else None
+def _record(part: str, item: Item, image: Look | Fallible, told: Told | Fallible) -> Record:
+    faults = tuple(_fault(one) for one in (image, told) if isinstance(one, DataError))
+    look = None if isinstance(image, DataError) else image
+    if not isinstance(told, Told):
+        return Record(item.key, item.group, part, look, None, (), faults)
+    return Record(item.key, item.group, part, look or told.image, told.mask, told.counts, faults)
 
 
-def _load(file: Path) -> Known:
-    try:
-        entries = json.loads(file.read_bytes())
-        return {tree["key"]: (mark, record_from_json(tree)) for mark, tree in entries}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-
-
-def _save(file: Path, stamps: Sequence[str], records: Sequence[Record]) -> None:
-    """Write the cache; where that cannot be done, the next run looks again."""
-    entries = [[mark, record.to_json()] for mark, record in zip(stamps, records, strict=True)]
-    with suppress(RunError):
-        write_atomic(file, json.dumps(entries).encode())
+def _fault(error: DataError) -> Fault:
+    return error.place, error.found, error.fix, type(error).__name__
