@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from segtrial import api, cli, comparison
@@ -47,7 +48,16 @@ def test_the_result_has_the_shape_that_programs_rely_on(finished):
     (pair,) = result["pairs"]
     assert set(pair) == {
         *("a", "b", "difference", "interval", "interval_new_scenes", "probability_better", "verdict", "n_seeds", "mde"),
-        *("seeds", "speaks_of", "these_images", "new_scenes", "sentence"),
+        *(
+            "seeds",
+            "seeds_needed",
+            "reason",
+            "reason_new_scenes",
+            "speaks_of",
+            "these_images",
+            "new_scenes",
+            "sentence",
+        ),
     }
     answer = {"verdict", "p", "mde", "seeds_needed", "reason", "interval"}
     assert set(pair["these_images"]) == set(pair["new_scenes"]) == answer
@@ -73,6 +83,14 @@ def test_the_difference_is_that_of_the_runs_own_scores(finished):
     assert {variant["name"]: variant["values"] for variant in result["variants"]} == values
     assert result["pairs"][0]["difference"] == pytest.approx(np.mean(values["fast"]) - np.mean(values["slow"]))
     assert result["variants"][0]["sd"] == pytest.approx(np.std(values["slow"], ddof=1))
+
+
+def test_the_interval_of_two_variants_is_that_of_a_paired_t_test(finished):
+    (pair,), slow, fast = result_of(finished)["pairs"], *(each["values"] for each in result_of(finished)["variants"])
+    theirs = scipy.stats.ttest_rel(fast, slow).confidence_interval(0.95)
+    assert (pair["interval"]["low"], pair["interval"]["high"]) == pytest.approx(tuple(theirs))
+    assert pair["interval_new_scenes"] is None, "two groups are too few"
+    assert "at least 5 independent blocks" in pair["reason_new_scenes"]
 
 
 def test_each_cell_is_a_run_that_anybody_can_read(finished):

@@ -20,6 +20,8 @@ from segtrial.evaluation import load_counts
 from segtrial.scores import Score, number_or_none
 from segtrial.statistics import Answer, Interval, NoInterval, PairResult, compare_all, compare_pair
 
+NO_SEED = "there is no seed of which both have a finished run"
+
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
@@ -182,11 +184,13 @@ def _pair(a: str, b: str, both: Sequence[int], found: PairResult | None, manifes
     """What is said of b against a; the verdict is that of new scenes where there are enough groups of images."""
     told: dict[str, Any] = {"a": a, "b": b, "difference": None, "interval": None, "interval_new_scenes": None}
     told |= {"probability_better": None, "verdict": "cannot tell", "n_seeds": len(both), "mde": None}
-    told |= {"seeds": list(both), "speaks_of": "these images", "these_images": None, "new_scenes": None}
+    told |= {"seeds": list(both), "seeds_needed": None, "reason": NO_SEED, "reason_new_scenes": NO_SEED}
+    told |= {"speaks_of": "these images", "these_images": None, "new_scenes": None}
     if found is not None:
         told |= {name: getattr(found, name) for name in ("difference", "probability_better", "verdict", "mde")}
         told |= {"interval": _interval(found.interval), "interval_new_scenes": _interval(found.interval_new_scenes)}
-        told |= {"speaks_of": found.speaks_of}
+        told |= {"reason": _why_none(found.interval), "reason_new_scenes": _why_none(found.interval_new_scenes)}
+        told |= {"speaks_of": found.speaks_of, "seeds_needed": found.seeds_needed}
         told |= {"these_images": _answer(found.these_images), "new_scenes": _answer(found.new_scenes)}
     return told | {"sentence": words.verdict(told, manifest.score, manifest.margin)}
 
@@ -194,6 +198,10 @@ def _pair(a: str, b: str, both: Sequence[int], found: PairResult | None, manifes
 def _answer(answer: Answer) -> dict[str, Any]:
     told = {name: getattr(answer, name) for name in ("verdict", "p", "mde", "seeds_needed", "reason")}
     return told | {"interval": _interval(answer.interval)}
+
+
+def _why_none(found: Interval | NoInterval) -> str | None:
+    return found.reason if isinstance(found, NoInterval) else None
 
 
 def _interval(found: Interval | NoInterval) -> dict[str, Any] | None:

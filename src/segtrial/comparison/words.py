@@ -23,7 +23,7 @@ def verdict(pair: Mapping[str, Any], score: str, margin: float | int) -> str:
     """What a pair of the result says, in a few sentences: of these images, then of new scenes, each named."""
     a, b, number = pair["a"], pair["b"], pair["n_seeds"]
     if pair["these_images"] is None:
-        return f"Nothing can be said of {b} against {a}: there is no seed of which both have a finished run."
+        return f"Nothing can be said of {b} against {a}: {pair['reason']}."
     runs = f"{number} seeds" if number != 1 else "1 seed"
     gap = "undefined" if pair["difference"] is None else _signed(pair["difference"])
     said = [_found(pair["these_images"], a, b, SPEAKS_OF, margin), _found(pair["new_scenes"], a, b, NEW_SCENES, margin)]
