@@ -65,6 +65,9 @@ WRONG = {  # what a file says -> what must stand in the message, in this order
     "encoder: {freeze: 0}": ["encoder.freeze=0 is no choice", "a number of stages from 1"],
     "preset: quik": ["preset='quik' is no preset", "'quick'", "balanced, thorough"],
     # what contradicts
+    "split: {fold: 1}": ["split: fold 1 of no folds", "Give split.folds too, 2 or more"],
+    "split: {folds: 3, fold: 3}": ["split: fold 3 of 3 folds", "They count from 0 to 2"],
+    "split: {gap: 5}": ["split: gap is given with split.method=layout", "split.method=time"],
     "epochs: 1\nminutes: 2": ["epochs and minutes are given together", "Keep one"],
     "ema: 0": ["keep=ema needs ema > 0", "Use keep=last"],
     f"phases: [{{{PHASE}}}, {{{PHASE}}}]": ["the shares of phases add up to 2", "Make them add up to 1"],

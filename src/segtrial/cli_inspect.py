@@ -34,6 +34,14 @@ def inspect(
     write: Annotated[
         Path | None, typer.Option(help="Write the description that train reads, such as data.yaml.", show_default=False)
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Another source, such as test data: say which images are in both.", show_default=False),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with pictures of every finding, such as page.html.", show_default=False),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --write write over a file that is there.")] = False,
     models: Annotated[
         list[Path] | None,
@@ -53,10 +61,15 @@ def inspect(
     """
     from segtrial import console
     from segtrial import inspection as doctor
+    from segtrial.reports import inspection_report
 
+    if report is not None:
+        inspection_report.require_page(report)
     with console.watching() as watch:
         judges = _judges(models)
-        inspection = doctor.inspect(data, progress=lambda done, total: watch.bar(done, total, "looking at files"))
+        inspection = doctor.inspect(
+            data, against=against, progress=lambda done, total: watch.bar(done, total, "looking at files")
+        )
         inspection, check = _judged(inspection, judges, lambda done, total: watch.bar(done, total, "judging labels"))
     if as_json:
         labels = {"labels": check.to_json()} if check else {}
@@ -68,6 +81,10 @@ def inspect(
 
         advice = write_description(inspection, write, force=force)
         typer.echo(f"\nWritten: {write}. {advice}", err=as_json)
+    if report is not None:
+        with console.watching() as watch:
+            inspection_report.write(inspection, report, lambda done, total: watch.bar(done, total, "making pictures"))
+        typer.echo(f"\nPage: {report}", err=as_json)
     if inspection.failed:
         raise typer.Exit(USERS)
 
@@ -98,6 +115,7 @@ def _judged(
 
 def _lines(inspection: "Inspection") -> Iterator[str]:
     """All that is known, for people."""
+    from segtrial.reports.inspection_words import looks
     from segtrial.reports.wording import plain
 
     yield f"{plain(inspection.source)}: {_layout(inspection)}"
@@ -105,7 +123,9 @@ def _lines(inspection: "Inspection") -> Iterator[str]:
         if one.code == "layout.read":
             yield from _wrapped("", plain(one.message))
     yield f"\nparts     {listing(f'{name} {count}' for name, count in inspection.parts.items()) or 'none'}"
-    yield from _pictures(inspection)
+    for label, words in looks(inspection):
+        yield f"{label:<9} {words}"
+    yield from _against(inspection)
     yield from _classes(inspection)
     others = [one for one in inspection.findings if one.code != "layout.read"]
     for severity in ("error", "warning", "note"):
@@ -122,17 +142,15 @@ def _layout(inspection: "Inspection") -> str:
     return f"layout {inspection.layout}"
 
 
-def _pictures(inspection: "Inspection") -> Iterator[str]:
-    """Sizes, channels and bit depths of the images, and the kinds of mask."""
-    looks = [record.image for record in inspection.records if record.image is not None]
-    masks = [record.mask for record in inspection.records if record.mask is not None]
-    sizes = Counter(f"{look.size[0]}x{look.size[1]}" for look in looks)
-    kinds = Counter(f"{look.format} {look.mode} {look.channels}x{look.bits} bits".strip() for look in looks)
-    drawn = Counter(f"{look.format} {look.mode}" if look.path else "drawn from outlines" for look in masks)
-    for label, counts in (("sizes", sizes), ("images", kinds), ("masks", drawn)):
-        if counts:
-            shown = listing((f"{what} ({count})" for what, count in counts.most_common()), most=4)
-            yield f"{label:<9} {shown}"
+def _against(inspection: "Inspection") -> Iterator[str]:
+    """What it was held against, also where they share nothing."""
+    from segtrial.reports.wording import plain
+
+    held = inspection.against
+    if held is not None:
+        parts = listing(f"{name} {count}" for name, count in held.parts.items())
+        yield f"against   {plain(held.source)}: layout {held.layout}, {parts}"
+        yield f"          {held.near} of {held.images} images have a near neighbour there"
 
 
 def _classes(inspection: "Inspection") -> Iterator[str]:

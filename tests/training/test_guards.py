@@ -2,14 +2,17 @@
 
 import json
 import math
+import shutil
 
 import pytest
+from PIL import Image, ImageOps
 
 from segtrial import cli, ranks
 from segtrial.errors import RunError
 from segtrial.recipe import Recipe
 from segtrial.training.loop import require_finite
 from segtrial.training.plan import PlannedPhase
+from tests import tiny
 from tests.training.killing import train_words
 from tests.training.small import learner_on_toytown
 
@@ -29,6 +32,17 @@ def test_a_run_continues_only_on_what_it_began_on(tmp_path, capsys):
     (tmp_path / "run" / "plan.json").write_text(json.dumps(plan | {"world": 4}))
     assert cli.main(train_words(tmp_path / "run")) == 2
     assert "begun on 4 x cpu, now on 1 x cpu" in capsys.readouterr().err
+
+
+def test_a_run_continues_only_on_the_data_it_began_on(tiny_data, tiny_run, own_cache, tmp_path, capsys):
+    data, out = shutil.copytree(tiny_data, tmp_path / "data"), shutil.copytree(tiny_run, tmp_path / "run")
+    (out / "evaluation.json").unlink()
+    mask = data / "train/masks/1.png"
+    with Image.open(mask) as picture:
+        ImageOps.flip(picture).save(mask)
+    assert cli.main(tiny.words(data, out)) == 2
+    said = capsys.readouterr().err
+    assert "the data set changed since this run began. Restore it, or train into a new --out" in said
 
 
 def test_a_run_of_an_earlier_segtrial_is_continued(tmp_path, capsys):

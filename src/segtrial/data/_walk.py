@@ -14,6 +14,7 @@ from segtrial.data.pictures import EXTENSIONS
 from segtrial.errors import DataNotFound, PairingError, listing
 
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+ARRAYS = (".npz", ".npy")
 MASK_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -54,12 +55,13 @@ class File:
 
 @dataclass
 class Found:
-    """All files below a folder: pictures in order of their keys, and counts of what else lies there."""
+    """All files below a folder: pictures in order of their keys, arrays, and counts of what else lies there."""
 
     pictures: list[File] = field(default_factory=list)
     junk: int = 0
     others: Counter[str] = field(default_factory=Counter)  # by extension
     json: list[Path] = field(default_factory=list)
+    arrays: list[Path] = field(default_factory=list)  # .npz and .npy
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ def hiding(paths: frozenset[str]) -> Iterator[None]:
         yield
     finally:
         _sight.reset(token)
+
+
+def hidden_stems() -> frozenset[str]:
+    """The names, without endings, of the files that `walk` passes over now: lists may name them all the same."""
+    sight = _sight.get()
+    return frozenset(Path(path).stem for path in sight.hidden) if sight is not None else frozenset()
 
 
 def walk(root: Path) -> Found:
@@ -111,6 +119,7 @@ def _walk(root: Path, hidden: frozenset[str]) -> Found:
             else:
                 _add(found, root, Path(entry.path))
     found.pictures.sort(key=lambda file: (file.key, file.path.name))
+    found.arrays.sort()
     return found
 
 
@@ -150,6 +159,8 @@ def _add(found: Found, root: Path, path: Path) -> None:
     found.others[extension or path.name] += 1
     if extension == ".json":
         found.json.append(path)
+    elif extension in ARRAYS:
+        found.arrays.append(path)
 
 
 def _file(root: Path, path: Path) -> File:

@@ -26,13 +26,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from segtrial.classes import Color
-from segtrial.data._walk import File, walk
+from segtrial.data._walk import File, hidden_stems, walk
 from segtrial.data.encoding import Survey, Understood, survey, understand
 from segtrial.data.folder import by_part
 from segtrial.data.layers import dataset_of, layered
 from segtrial.data.masks import Encoding
 from segtrial.data.merging import reduce_classes
-from segtrial.data.pairing import Pairs, find_pairs, pair
+from segtrial.data.pairing import Pair, Pairs, find_pairs, pair
 from segtrial.data.reading import Fingerprint, Reader, channels_of, items_of
 from segtrial.data.sample import Dataset, Item
 from segtrial.data.split import SplitOptions, split, with_groups
@@ -152,6 +152,13 @@ def _check_keys(path: Path, content: Mapping[Any, Any]) -> None:
         raise DataError(path, f"splits: unknown parts {unknown}", f"Parts are: {', '.join(PARTS)}")
 
 
+def described_pairs(path: Path) -> tuple[Path, tuple[Pair, ...]]:
+    """The folder that a description is of, and the pairs in it. Raises DataError, as opening it does."""
+    about = read_description(path)
+    root = path.parent / about.root
+    return root, _pairs(path, root, about).pairs
+
+
 def _open_layers(path: Path, root: Path, about: Description, options: SplitOptions) -> Dataset:
     """A folder with a mask file for each class: their names say the classes, so that nothing else may."""
     useless = [key for key in ("classes", "merges", "drops", "ignore", "mask_suffix") if getattr(about, key)]
@@ -266,7 +273,8 @@ def _chosen(
 def _members(path: Path, root: Path, part: str, rule: tuple[str, ...] | str, items: Sequence[Item]) -> list[Item]:
     if isinstance(rule, str):
         return _listed(path, root, part, rule, items)
-    unused = [start for start in rule if not any(_begins(item, start) for item in items)]
+    hidden = [Item(stem, stem) for stem in hidden_stems()]
+    unused = [start for start in rule if not any(_begins(item, start) for item in (*items, *hidden))]
     if unused:
         raise SplitError(path, f"splits.{part}: no image begins with {listing(unused)}", f"A key is {items[0].key!r}")
     return [item for item in items if any(_begins(item, start) for start in rule)]
@@ -287,6 +295,6 @@ def _listed(path: Path, root: Path, part: str, file: str, items: Sequence[Item])
         name = line.strip().split(" ")[0]
         if name and (item := by_name.get(name) or by_name.get(name.rsplit(".", 1)[0])) is not None:
             members.append(item)
-        elif name:
+        elif name and not {Path(name).name, Path(name).stem} & hidden_stems():
             raise SplitError(f"{place}:{number}", f"no image is called {name!r}", f"A key is {items[0].key!r}")
     return members

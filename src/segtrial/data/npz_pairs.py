@@ -18,7 +18,7 @@ from jaxtyping import Int, UInt8
 
 from segtrial.data import _npz
 from segtrial.data._parallel import all_of
-from segtrial.data._walk import JUNK, part_of, walk
+from segtrial.data._walk import part_of, walk
 from segtrial.data.encoding import Survey, understand
 from segtrial.data.masks import Encoding, decode_values
 from segtrial.data.merging import reduce_classes
@@ -66,15 +66,21 @@ class PairStamps:
 
 
 def recognises(root: Path) -> bool:
-    """Whether there are .npz files below `root`, the first with an image and a mask, and no picture."""
-    found = walk(root)
-    if found.pictures or not found.others[".npz"]:
+    """Whether there are .npz files below `root`, the first that can be opened with an image and a mask, and no picture.
+
+    Raises DataError if none can be opened.
+    """
+    if walk(root).pictures:
         return False
-    path = _paths(root)[0]
-    names = _npz.array_names(path)
-    masks = [name for name in names if name.lower() in MASKS]
-    planes = [name for name in masks if len(_npz.read_header(path, name).shape) > 1]  # else: labels of whole pictures
-    return bool(planes) and any(name.lower() in IMAGES for name in names)
+    damage: DataError | None = None
+    for path in _paths(root):
+        try:
+            return _is_pair(path)
+        except DataError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    return False
 
 
 def open_npz_pairs(root: Path, options: SplitOptions) -> Dataset:
@@ -146,10 +152,13 @@ def _name(path: Path, wanted: tuple[str, ...]) -> str:
     return found[0]
 
 
+def _is_pair(path: Path) -> bool:
+    """Whether the file has an image and a mask. Raises DataError if it cannot be opened."""
+    names = _npz.array_names(path)
+    masks = [name for name in names if name.lower() in MASKS]
+    planes = [name for name in masks if len(_npz.read_header(path, name).shape) > 1]  # else: labels of whole pictures
+    return bool(planes) and any(name.lower() in IMAGES for name in names)
+
+
 def _paths(root: Path) -> list[Path]:
-    found = (path for path in root.rglob("*.npz") if path.is_file())
-    return sorted(path for path in found if not any(_is_junk(name) for name in path.relative_to(root).parts))
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in JUNK
+    return [path for path in walk(root).arrays if path.suffix.lower() == ".npz" and path.is_file()]

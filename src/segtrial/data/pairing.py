@@ -134,6 +134,10 @@ def _no_masks(root: Path, found: Found) -> PairingError:
         what = f"{len(found.pictures)} images and no masks; {annotations[0].name} holds polygons (annotation JSON)"
         fix = "Read are COCO, Labelme, VIA and CVAT, without a data.yaml: export it so, or draw masks as PNG"
         return PairingError(annotations[0], what, fix)
+    if found.arrays:
+        what = f"{len(found.pictures)} images and no masks; {len(found.arrays)} files of arrays are not looked into"
+        fix = "Save masks as PNG of class numbers (the argmax of probabilities), or each pair as .npz without pictures"
+        return PairingError(found.arrays[0], what, fix)
     return PairingError(root, f"{len(found.pictures)} pictures, and none of them looks like a mask", LAYOUTS)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
@@ -22,16 +22,22 @@ from segtrial.errors import ImageError, UserError
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
+PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange height and width
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
-CONVERTIBLE_MODES = frozenset({"RGB", "P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
+CONVERTIBLE_MODES = frozenset({"RGB", "P", "CMYK", "YCbCr", "HSV", "RGBX"})
 RANGE_FIX = "Save it as 8-bit or 16-bit PNG (scaled to the range that you mean)"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself before its pixels are decoded. `size` is (h, w), upright."""
+    """What a file says of itself before its pixels are decoded. `size` is (h, w), upright.
+
+    `mode` is Pillow's; of colours of 16 bits a channel, which it halves, it is what the file holds (RGB;16B).
+    """
 
     format: str
     mode: str
@@ -82,10 +88,10 @@ def read_header(path: Path) -> Header:
 
 def header_of(picture: Image.Image) -> Header:
     """What an opened picture says of itself."""
-    turned = picture.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    mode, turned = _stored_mode(picture), _orientation(picture) in (5, 6, 7, 8)
     width, height = picture.size
     size = (width, height) if turned else (height, width)
-    return Header(picture.format or "", picture.mode, size, turned)
+    return Header(picture.format or "", mode, size, turned)
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -111,8 +117,11 @@ def decode_image(place: str | Path, data: bytes, channels: int) -> UInt8[np.ndar
 
 def upright(place: str | Path, picture: Image.Image) -> Image.Image:
     """The opened picture, decoded to its last byte and turned by its EXIF orientation. Raises ImageError."""
+    file = getattr(picture, "fp", None)
     try:
         picture.load()
+        if picture.format == "PNG" and file is not None and not _has_end(file):
+            raise ValueError("its end is missing")
         return ImageOps.exif_transpose(picture)
     except Exception as error:  # decoders of damaged bytes raise anything, from KeyError to struct.error
         raise _damaged(place, error) from error
@@ -164,10 +173,49 @@ def plain_mode(path: str | Path, picture: Image.Image) -> Image.Image:
         return picture.convert("L")
     if picture.mode in CONVERTIBLE_MODES:
         return picture.convert("RGB")
+    if picture.mode == "LAB":
+        raise ImageError(path, "its pixels are of kind 'LAB'", "Save it as RGB")
     if picture.mode != "L":
         low, high = picture.getextrema()
         raise ImageError(path, f"its pixels are of kind {picture.mode!r} from {low} to {high}", RANGE_FIX)
     return picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8. Pillow would decode a PNG for it; we do where it may lie behind the pixels."""
+    file = getattr(picture, "fp", None)
+    if picture.format == "PNG" and file is not None:
+        kinds = _chunks(file)
+        late = kinds[kinds.index(b"IDAT") :] if b"IDAT" in kinds else kinds
+        if not {b"eXIf", b"tEXt", b"zTXt", b"iTXt"} & set(late):
+            return Image.Image.getexif(picture).get(ORIENTATION, 1)
+    return picture.getexif().get(ORIENTATION, 1)
+
+
+def _has_end(file: IO[bytes]) -> bool:
+    """Whether an opened PNG goes on to its last chunk: Pillow is content with all the pixels."""
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - len(PNG_END)))
+    return file.read() == PNG_END or b"IEND" in _chunks(file)
+
+
+def _chunks(file: IO[bytes]) -> list[bytes]:
+    """The kinds of the chunks of an opened PNG, in order, as far as it goes."""
+    place, kinds = file.tell(), []
+    file.seek(len(PNG_START))
+    while len(head := file.read(8)) == 8:
+        kinds.append(head[4:])
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)  # and the checksum
+    file.seek(place)
+    return kinds
+
+
+def _stored_mode(picture: Image.Image) -> str:
+    """The mode of the pixels in the file."""
+    tiles = getattr(picture, "tile", ())
+    stored = tiles[0][3] if tiles else ""
+    stored = stored[0] if isinstance(stored, tuple) and stored else stored
+    return stored if isinstance(stored, str) and stored.startswith("RGB") and ";16" in stored else picture.mode
 
 
 def _check_header(path: str | Path, picture: Image.Image) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segtrial.classes import Classes, Color
-from segtrial.data._walk import walk
+from segtrial.data._walk import hidden_stems, walk
 from segtrial.data.encoding import Understood, survey, understand
 from segtrial.data.masks import Encoding, mask_header
 from segtrial.data.merging import reduce_classes
@@ -128,9 +128,10 @@ def _items(home: Path, lists: Lists) -> tuple[dict[str, list[Item]], tuple[str, 
     """Items by part, and notes. A test part without any mask (VOC publishes none) is left out."""
     images = {file.key: file.path for file in walk(home / IMAGES).pictures}
     masks = {file.key: file.path for file in walk(home / MASKS).pictures}
-    notes = []
+    hidden, notes = hidden_stems(), []
     parts: dict[str, list[Item]] = {}
-    for part, names in lists.names.items():
+    for part, listed in lists.names.items():
+        names = [name for name in listed if Path(name).name not in hidden]
         if part == "test" and not any(name in masks for name in names):
             notes.append(f"the test part has no masks: its {len(names)} pictures are left out")
             continue
@@ -143,7 +144,7 @@ def _items(home: Path, lists: Lists) -> tuple[dict[str, list[Item]], tuple[str, 
                 raise PairingError(home / LISTS, found, "Add the files, or take the names off the list")
         keys = [f"{IMAGES}/{name}" for name in names]
         parts[part] = [Item(key, key, images[name], masks[name]) for key, name in zip(keys, names, strict=True)]
-    others = len(images) - sum(map(len, lists.names.values()))
+    others = len(images.keys() - {name for listed in lists.names.values() for name in listed})
     if others > 0:
         notes.append(f"{others} pictures are in no list that is read: left out")
     return parts, tuple(notes)

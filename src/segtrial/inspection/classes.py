@@ -21,6 +21,10 @@ UNEVEN = 100
 
 SHOWN = 12
 
+SIDE = re.compile(r"(?i)(?<![a-z])(left|right)(?![a-z])")
+LETTER = re.compile(r"(?<![a-zA-Z])[lrLR](?![a-zA-Z])")
+"""Words of names that say a side."""
+
 
 @dataclass(frozen=True)
 class ClassShare:
@@ -70,6 +74,7 @@ def check_classes(classes: Classes, records: Sequence[Record], *, whole: bool = 
         *([] if whole else _uneven(classes, counts)),
         *_unnamed(classes),
         *_sides(classes),
+        *_one_sided(classes),
     ]
 
 
@@ -146,3 +151,24 @@ def _sides(classes: Classes) -> list[Finding]:
             "class.sides", "note", message, "A horizontal flip exchanges them; nothing to do", count=len(classes.swaps)
         )
     ]
+
+
+def _one_sided(classes: Classes) -> list[Finding]:
+    """Classes of the left or the right whose other side is no class: a flip shows it all the same."""
+    names = classes.names
+    paired = {names[index] for pair in classes.swaps for index in pair}
+    letters = any(LETTER.search(name) for name in paired)
+    alone = [name for name in names if name not in paired and _says_side(name, names, letters=letters)]
+    if not alone:
+        return []
+    message = f"{len(alone)} classes are of one side, and the other side is no class: {listing(alone, most=SHOWN)}"
+    fix = "Name the other side alike (l_eye, r_eye), or switch flips off: `--set augment.flip_horizontal=0`"
+    return [finding("class.one_sided", "warning", message, fix, count=len(alone))]
+
+
+def _says_side(name: str, names: Sequence[str], *, letters: bool) -> bool:
+    """Whether a name says left or right. `letters`: l and r stand for them, but beside u_lip l_lip is the lower one."""
+    if SIDE.search(name):
+        return True
+    upper = LETTER.sub("u", name).casefold()
+    return letters and bool(LETTER.search(name)) and upper not in [other.casefold() for other in names]

@@ -11,11 +11,15 @@ from segtrial.inspection.records import Fault, Record
 CODES = (  # what the words are, and the code they have; "*" is the kind of file: image, mask, pair, ...
     (r"empty file", "*.empty"),
     (r"not a picture", "*.format"),
-    (r"truncated or damaged|cannot read the array", "*.truncated"),
+    (r"truncated or damaged|damaged, or no \.npz file", "*.truncated"),
+    (r"Python objects", "file.objects"),
     (r"too large to decode", "*.bomb"),
     (r"it holds \d+ frames", "*.frames"),
     (r"transparent pixels", "*.alpha"),
     (r"pixels are of kind|cannot be of kind", "*.range"),
+    (r"the mask is \(.* but the image is", "mask.size"),  # of arrays
+    (r"the (image|mask) is \(.*\) of ", "*.range"),
+    (r"no array \w+ among|^it holds \w+, ", "file.arrays"),
     (r"broken link", "file.link"),
     (r"cannot be followed", "file.link"),
     (r"it is a (pipe|folder|device)", "file.kind"),
@@ -32,13 +36,20 @@ CODES = (  # what the words are, and the code they have; "*" is the kind of file
     (r"one class only", "mask.one_class"),
     (r"it has colours, where other masks", "mask.mixed"),
     (r"colours .* stand for several|repeated names|cannot read|no class in it|not UTF-8|colour \d+", "class.table"),
+    (r"the mask of one class holds", "mask.layer"),
     (r"share one name", "pair.same_name"),
     (r"several masks each", "pair.annotators"),
-    (r"without a mask|without an image", "pair.missing"),
+    (r"without a mask|without an image|name no picture and class", "pair.missing"),
+    (r"no image is called|no image begins with|in several parts|there is no file", "part.list"),
     (r"looks like a mask|no picture below|and no masks", "layout.unknown"),
     (r"too few", "part.few"),
 )
 KINDS = {"ImageError": "image", "MaskError": "mask", "PairingError": "pair", "SplitError": "part"}
+
+
+def file_of(place: str) -> str:
+    """The file of a place: without the number of a line, or the name of an array, behind it."""
+    return re.sub(r":\d+$|(?<=\.npz): .*$", "", place, flags=re.DOTALL)
 
 
 def of_errors(root: Path | None, errors: Iterable[UserError]) -> list[Finding]:
@@ -63,9 +74,17 @@ def relative(root: Path | None, path: str | Path) -> str:
     return place.relative_to(root).as_posix() if root is not None and place.is_relative_to(root) else str(path)
 
 
+def _by_file(fault: Fault) -> Fault:
+    """The fault with the name of an array moved from its place to what was found."""
+    place, found, fix, kind = fault
+    file = file_of(place)
+    array = place[len(file) :].removeprefix(": ") if file.endswith(".npz") else ""
+    return (file, f"{array}: {found}", fix, kind) if array else fault
+
+
 def _grouped(root: Path | None, faults: Sequence[Fault]) -> list[Finding]:
     by_code: dict[tuple[str, str], list[Fault]] = {}
-    for fault in dict.fromkeys(faults):
+    for fault in dict.fromkeys(map(_by_file, faults)):
         by_code.setdefault((_code(fault[1], fault[3]), fault[2] if fault[3] == "DataError" else ""), []).append(fault)
     return [_finding(root, code, members) for (code, _), members in by_code.items()]
 

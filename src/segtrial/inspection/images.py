@@ -1,5 +1,6 @@
 """Records -> findings on images: sizes, depths, channels, constant ones, names that lie or collide."""
 
+import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -54,9 +55,9 @@ def check_names(root: Path | None, records: Sequence[Record], found: Found | Non
         look
         for record in records
         for look in (record.image, record.mask)
-        if look is not None and Path(look.path).suffix
+        if look is not None and look.format and Path(look.path).suffix
     ]
-    lying = [one for one in looks if Path(one.path).suffix.lower() not in ENDINGS.get(one.format, ())]
+    lying = [one for one in looks if Path(one.path).suffix.lower() not in ENDINGS[one.format]]
     findings = []
     if lying:
         kinds = listing(sorted({f"{one.format} in {Path(one.path).suffix}" for one in lying}))
@@ -66,6 +67,7 @@ def check_names(root: Path | None, records: Sequence[Record], found: Found | Non
                     (relative(root, one.path) for one in lying))
         )  # fmt: skip
     findings += _collisions(root, [one.path for one in looks])
+    findings += _elsewhere(root, [one.path for one in looks])
     if found is not None and found.junk:
         findings.append(
             finding("file.junk", "note", f"{found.junk} hidden files, Thumbs.db and the like",
@@ -85,6 +87,23 @@ def _collisions(root: Path | None, paths: Sequence[str]) -> list[Finding]:
     return [
         finding("file.collision", "warning", "names that differ only in capitals or accents",
                 "Rename one of each: on Windows and macOS one overwrites the other", twice)
+    ]  # fmt: skip
+
+
+def _elsewhere(root: Path | None, paths: Sequence[str]) -> list[Finding]:
+    """Links to files that lie outside the folder."""
+    if root is None:
+        return []
+    home = os.path.realpath(root) + os.sep
+    folders = {folder: os.path.realpath(folder) + os.sep for folder in {os.path.dirname(path) for path in paths}}
+    linked = [path for path in paths if os.path.islink(path) and not os.path.realpath(path).startswith(home)]
+    linked += [path for path in paths if not folders[os.path.dirname(path)].startswith(home)]
+    if not linked:
+        return []
+    files = [relative(root, path) for path in dict.fromkeys(linked)]
+    return [
+        finding("file.elsewhere", "note", f"{_files(len(files))} outside the folder, reached by links",
+                "They are read like the others; an archive of the folder would lack them", files)
     ]  # fmt: skip
 
 

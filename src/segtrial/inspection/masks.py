@@ -154,7 +154,7 @@ def _silent(root: Path | None, records: Sequence[Record], names: Sequence[str]) 
 
 def _depths(root: Path | None, records: Sequence[Record], *, opened: bool) -> list[Finding]:
     """16-bit masks: numbers of objects, more often than classes."""
-    deep = [one for one in records if _mask(one).bits > 8]
+    deep = [one for one in records if _mask(one).bits > 8 and not _mask(one).colored]
     if not deep:
         return []
     highest = max(value for one in deep for value, _ in _mask(one).values)
