@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_public_names():
-    assert st.__all__ == ["Run", "compare", "evaluate", "find_lr", "load", "models", "predict", "train"]
+    assert st.__all__ == ["Run", "compare", "evaluate", "export", "find_lr", "load", "models", "predict", "train"]
     assert {name for name in dir(st) if not name.startswith("_")} >= set(st.__all__)
     assert all(getattr(st, name) is not None for name in st.__all__)
 

@@ -36,6 +36,7 @@ FLAGS = {
     ],
     "evaluate": ["--data", "--device", "--extras", "--json", "--split"],
     "fit": ["--json", "--one-batch", "--untouched"],
+    "export": ["--data", "--force", "--format", "--json", "--most-loss", "--out", "--precision"],
     "explain-metric": ["--data", "--json", "--split"],
     "compare": ["--json", "--out", "--plan", "--workers"],
     "predict": [

@@ -22,7 +22,7 @@ FLOORS = (
     {"tasks"},
     {"modelfile", "prediction"},
     {"evaluation", "pretrained", "definitions"},
-    {"training", "explain", "export", "inspection", "serving", "answers"},
+    {"training", "explain", "exporting", "inspection", "serving", "answers"},
     {"tuning", "fitdoctor"},
     {"comparison"},
     {"reports"},

@@ -14,7 +14,8 @@ from typing import Any
 from segtrial import definitions, evaluation, losses, modelfile, prediction, ranks, training
 from segtrial.answers import count_pictures, read_table
 from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset, own_augment
-from segtrial.data.cache import open_store
+from segtrial.data.cache import Store, open_store
+from segtrial.data.sample import Dataset
 from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, nearest
 from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
@@ -224,24 +225,10 @@ def evaluate(
     keep_memory()
     loaded = load(model, device=str(place))
     wanted = _recipe_of(Path(model))
-    source = data if data is not None else wanted.data if wanted else None
-    if source is None:
-        raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
-    own = wanted if wanted and str(source) == wanted.data else None  # a run's split says nothing of other data
-    options = SplitOptions(**own.split.model_dump()) if own else SplitOptions()
     precision = precision or (wanted.precision if wanted else "auto")
-    dataset = open_dataset(source, options, loaded.task.content)
-    everything = tuple(sorted((item for items in dataset.parts.values() for item in items), key=lambda item: item.key))
-    dataset = replace(dataset, parts={**dataset.parts, "all": everything})
-    if not dataset.parts.get(split):
-        there = sorted(name for name, items in dataset.parts.items() if items)
-        fix = f"{nearest(split, there)}There are: {', '.join(there)}"
-        raise DataNotFound(source, f"no part is called {split!r}", fix)
-    loaded.require_classes(str(source), dataset.classes)
-    store = open_store(dataset, split, progress=lambda done, total: watch.bar(done, total, f"decoding {split}"))
     counts = evaluation.evaluate(
         loaded.network,
-        store,
+        _parts(model, loaded, data, (split,), watch)[0],
         loaded.task,
         extras=extras,
         device=place,
@@ -249,6 +236,34 @@ def evaluate(
         progress=lambda done, total: watch.bar(done, total, f"evaluating {split}"),
     )
     return {**evaluation.result_json(counts, loaded.task), "split": split}
+
+
+def _parts(model: Source, loaded: Loaded, data: Source | None, splits: Iterable[str], watch: Watch) -> list[Store]:
+    """Parts of `data`, or "all" of it, decoded, for a model; without `data`, of what its run was trained on.
+
+    Raises UserError for a part that is not there, for classes that are not the model's, and for bad images and masks.
+    """
+    wanted = _recipe_of(Path(model))
+    source = data if data is not None else wanted.data if wanted else None
+    if source is None:
+        raise DataError("--data", f"not given, and {model} is no run folder", "Name a folder of images and masks")
+    own = wanted if wanted and str(source) == wanted.data else None  # a run's split says nothing of other data
+    options = SplitOptions(**own.split.model_dump()) if own else SplitOptions()
+    dataset = open_dataset(source, options, loaded.task.content)
+    everything = tuple(sorted((item for items in dataset.parts.values() for item in items), key=lambda item: item.key))
+    dataset = replace(dataset, parts={**dataset.parts, "all": everything})
+    for split in splits:
+        _require_part(dataset, source, split)
+    loaded.require_classes(str(source), dataset.classes)
+    bars = ((split, partial(watch.bar, what=f"decoding {split}")) for split in splits)
+    return [open_store(dataset, split, progress=bar) for split, bar in bars]
+
+
+def _require_part(dataset: Dataset, source: Source, split: str) -> None:
+    if not dataset.parts.get(split):
+        there = sorted(name for name, items in dataset.parts.items() if items)
+        fix = f"{nearest(split, there)}There are: {', '.join(there)}"
+        raise DataNotFound(source, f"no part is called {split!r}", fix)
 
 
 def explain_metric(
@@ -263,10 +278,7 @@ def explain_metric(
     if data is None:
         return definitions.explain(*read_table(path, split))
     dataset = open_dataset(data)
-    if not dataset.parts.get(split):
-        there = sorted(name for name, items in dataset.parts.items() if items)
-        fix = f"{nearest(split, there)}There are: {', '.join(there)}"
-        raise DataNotFound(data, f"no part is called {split!r}", fix)
+    _require_part(dataset, data, split)
     bar = partial(shown.bar, what="counting pixels")
     return definitions.explain(count_pictures(path, dataset, dataset.parts[split], bar), dataset.classes.names)
 
@@ -298,6 +310,35 @@ def predict(
         resume=resume,
         progress=lambda done, total: watch.bar(done, total, "predicting"),
     )
+
+
+def export(
+    model: Source,
+    data: Source | None = None,
+    out: Source = "model.onnx",
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    most_lost: float | int = 0.5,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Write a run's network or a model file for another engine, once its file has answered for the val part of `data`.
+
+    Returns what `segtrial export --json` prints. If the file's mIoU falls by more than `most_lost` points (hundredths),
+    nothing is written unless `force`, and `written` is False. See `segtrial.exporting`. Raises UserError as `evaluate`
+    does, for packages that are missing, and for a network that cannot be exported.
+    """
+    from segtrial import exporting
+    from segtrial.exporting.wish import Wish
+
+    watch = watch or Silent()
+    wish = Wish(format, Path(out), precision, most_lost, force)
+    keep_memory()
+    loaded = load(model)
+    splits = ("val", "train") if precision == "int8" else ("val",)
+    part, *more = _parts(model, loaded, data, splits, watch)
+    return exporting.export(loaded, wish, part, more[0] if more else None, partial(watch.bar, what="proving"))
 
 
 def load(model: Source, device: str = "cpu") -> Loaded:

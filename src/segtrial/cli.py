@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from segtrial import cli_compare, cli_data, cli_fit, cli_inspect, cli_metric, cli_recipe
+from segtrial import cli_compare, cli_data, cli_export, cli_fit, cli_inspect, cli_metric, cli_recipe
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 SKIPPED, OURS, USERS = 3, 1, 2
@@ -213,6 +213,7 @@ def predict(
         raise typer.Exit(SKIPPED)
 
 
+app.command(epilog="Example: segtrial export runs/first --out model.onnx")(cli_export.export)
 app.command(epilog="Example: segtrial inspect photos --write data.yaml")(cli_inspect.inspect)
 app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)
 app.command("explain-metric", epilog="Example: segtrial explain-metric answers/ --data camvid")(

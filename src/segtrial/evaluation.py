@@ -163,7 +163,7 @@ def result_json(result: Counts, task: Task) -> dict[str, Any]:
         "task": task.name,
         "headline": task.headline,
         "scores": {name: value for rows, table in tables for name, value in summary(rows, table).items()},
-        "intervals": {name: _interval_json(found) for name, found in ranges.items()},
+        "intervals": {name: interval_json(found) for name, found in ranges.items()},
         **({"reason": reasons[0]} if reasons else {}),
         **task.words(result.counts, task.classes.names),
         "n_images": len(result.keys),
@@ -171,7 +171,8 @@ def result_json(result: Counts, task: Task) -> dict[str, Any]:
     }
 
 
-def _interval_json(found: Interval | NoInterval) -> Mapping[str, Any] | None:
+def interval_json(found: Interval | NoInterval) -> Mapping[str, Any] | None:
+    """An interval, ready for JSON; None where there is none."""
     if isinstance(found, NoInterval):
         return None
     return {"low": found.low, "high": found.high, "over": found.over, "n_blocks": found.n_blocks}

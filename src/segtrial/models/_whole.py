@@ -42,8 +42,9 @@ class Whole(nn.Module):
         """
         height, width = images.shape[-2:]
         scores = self.forward_all(images)[0]
-        if scores.shape[-2:] != (height, width):
-            scores = F.interpolate(scores, self.padded_size(height, width), mode="bilinear", align_corners=False)
+        padded = self.padded_size(height, width)
+        if scores.shape[-2:] != padded:
+            scores = F.interpolate(scores, padded, mode="bilinear", align_corners=False)
         return scores[..., :height, :width]
 
     def forward_all(self, images: Shaped[Tensor, "..."]) -> tuple[Float32[Tensor, "b k H W"], ...]:
@@ -61,8 +62,10 @@ class Whole(nn.Module):
         Two, because torch 2.15's bfloat16 convolution with stride 2 reads memory that nobody wrote where a map is 2
         wide and taller: the maps before an encoder's last stride must be at least 4 wide.
         """
-        least = 2 * self.multiple if self.multiple > 1 else 1
-        return max(least, height + -height % self.multiple), max(least, width + -width % self.multiple)
+        if self.multiple == 1:
+            return height, width
+        rows, columns = (torch.sym_max(2, (side + self.multiple - 1) // self.multiple) for side in (height, width))
+        return self.multiple * rows, self.multiple * columns
 
     @property
     def channels(self) -> int:
@@ -76,7 +79,7 @@ class Whole(nn.Module):
 
     def _prepared(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Float32[Tensor, "b C H W"]:
         """Padded at the bottom and on the right, then normalised, channels last."""
-        padded = pad(images, self.padded_size(*images.shape[-2:]))
+        padded = pad(images, self.padded_size(*images.shape[-2:])) if self.multiple > 1 else images
         range_ = 255.0 if images.dtype == torch.uint8 else 1.0
         values = seen(padded.to(torch.float32, memory_format=torch.channels_last) / range_, self.sees)
         return (values - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
@@ -94,20 +97,21 @@ def pad(images: Shaped[Tensor, "b c h w"], wanted: tuple[int, int]) -> Shaped[Te
 
     Along each axis the image is mirrored (its last row is not repeated) where it is longer than what is missing;
     otherwise its last row or column is repeated. The top left pixel stays where it is, so cropping back is `[:h, :w]`.
+    While a network is exported sizes are symbols, of which nothing may be asked: then every axis is copied.
     """
-    for axis in (2, 3):
+    for axis, length in ((2, wanted[0]), (3, wanted[1])):
         size = images.shape[axis]
-        missing = wanted[axis - 2] - size
-        if missing:
-            images = images.index_select(axis, _sources(size, missing, images.device))
+        if not isinstance(length, int) or length > size:
+            images = images.index_select(axis, _sources(size, length, images.device))
     return images
 
 
-def _sources(size: int, missing: int, device: torch.device) -> Tensor:
-    """For each place of the grown axis, the place it is copied from."""
-    places = torch.arange(size + missing, device=device)
+def _sources(size: int, wanted: int, device: torch.device) -> Tensor:
+    """For each place of an axis grown from `size` to `wanted`, the place it is copied from."""
+    places = torch.arange(wanted, device=device)
     last = size - 1
-    return last - (places - last).abs() if missing < size else places.clamp(max=last)
+    mirrored = last - (places - last).abs()  # below 0 at the end, where the image is too short
+    return torch.where(mirrored[-1] >= 0, mirrored, places.clamp(max=last))
 
 
 def _check(images: Tensor, channels: int) -> None:

@@ -82,9 +82,20 @@ class SegNet(nn.Module):
 
 def pool(x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b c H W"], UInt8[Tensor, "b c H W"]]:
     """The maximum of each 2x2 window, and which of its pixels (0 1 over 2 3) that was; they may hang over the edge."""
-    pooled, index = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
-    width = x.shape[-1]
-    return pooled, (index // width % 2 * 2 + index % width % 2).to(torch.uint8)
+    x = _even(x)
+    pooled, index = F.max_pool2d(x, 2, return_indices=True)
+    row = index // x.shape[-1]
+    column = index - row * x.shape[-1]  # not %, which ONNX's exporter takes only by numbers known beforehand
+    return pooled, (row % 2 * 2 + column % 2).to(torch.uint8)
+
+
+def _even(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
+    """With a last row and column of -inf where there is an odd one: what ceil_mode means, in words that every engine to
+    which networks are exported understands in the same way."""
+    height, width = x.shape[-2:]
+    if isinstance(height, int) and height % 2 == width % 2 == 0:
+        return x
+    return F.pad(x, (0, width % 2, 0, height % 2), value=-torch.inf)
 
 
 def unpool(
