@@ -17,7 +17,7 @@ from segtrial.data.street import BUILDING, CAR, ROAD, TABLE
 from segtrial.data.toytown import Toytown
 from segtrial.errors import DataError, ModelFileError, RunError
 from segtrial.inspection import inspect
-from segtrial.inspection.labels import check_labels, load_judges, with_findings
+from segtrial.inspection.labels import LEAST, check_labels, load_judges, with_findings
 from tests.inspection import judges
 
 STREET, STREET_COLORS = tuple(TABLE), tuple(TABLE.values())
@@ -173,6 +173,19 @@ def test_the_place_of_a_missing_thing(tmp_path, cache):
     assert check.joint[1, 0] == 0
     [finding] = [one for one in check.findings if one.code == "label.suspicious"]
     assert "masks/a.png (ground -> thing, 6.2 % of the pixels, rows 3-6, columns 2-7)" in finding.message
+
+
+def test_only_what_stands_out_is_suspicious(tmp_path, cache):
+    """Four pixels that the model takes for a thing everywhere are its own fault; a whole thing is not."""
+    written = {f"images/{letter}": rectangle(number) for number, letter in enumerate("abcdefgh")}
+    masks = {key: mask.copy() for key, mask in written.items()}
+    for mask in masks.values():
+        mask[12:14, 12:14] = 1
+    written["images/c"] = np.zeros(SIZE, np.uint8)
+    data = write(tmp_path / "set", masks, written, NAMES, COLORS)
+    check = judged(data, judges.write_model_of(tmp_path, NAMES, GOOD), cache=cache)
+    assert all(row.disagreement > LEAST for row in check.rows)
+    assert [row.key for row in check.rows if row.suspicious] == ["images/c"]
 
 
 def test_ignored_pixels_are_not_judged(tmp_path, cache):
