@@ -198,11 +198,15 @@ def _tidy(value: float) -> str:
 
 
 def _apart(heights: Sequence[float], gap: float = 0.085) -> list[float]:
-    """The heights, nudged up in order so that neighbours are at least `gap` of the axis apart."""
+    """The heights in their order, neighbours at least `gap` of the axis apart: nudged up, and down from its top."""
     placed = list(heights)
     order = sorted(range(len(placed)), key=placed.__getitem__)
     for below, above in pairwise(order):
         placed[above] = max(placed[above], placed[below] + gap)
+    highest = max(1.0, *heights)
+    for above in reversed(order):
+        placed[above] = min(placed[above], highest)
+        highest = placed[above] - gap
     return placed
 
 

@@ -106,18 +106,18 @@ class Album:
         if wish.beside:
             return Shown("", "", tuple(self._beside(wish)))
         if item is None:
-            return Shown(wording.plain(wish.name), part, (self._lone(wish.name),))
+            return Shown(wording.plain(wish.name), part, (self._lone(wish.name, "file"),))
         seen = see(self.inspection, item)
-        name = wording.plain(item.key)
+        name, given = wording.plain(item.key), wording.plain(wish.name)
         if self.inspection.understood.content == "classes":
             return Shown(
-                name, ": ".join(filter(None, (part, seen.words))), (_panel("image", f"Image {name}", seen.image),)
+                given, ": ".join(filter(None, (part, seen.words))), (_panel("image", f"Image {name}", seen.image),)
             )
         image = _panel("image", f"Image {name}", seen.image)
         if wish.alone:
-            return Shown(name, part, (image,))
+            return Shown(given, part, (image,))
         mask = self._mask(item, seen, wish.mark)
-        return Shown(name, part, (image, mask, *self._overlay(seen)))
+        return Shown(given, part, (image, mask, *self._overlay(seen)))
 
     def _mask(self, item: Item, seen: Seen, mark: Mark) -> Panel:
         encoding = self.inspection.encoding
@@ -144,19 +144,19 @@ class Album:
         for name in (wish.name, wish.beside):
             part, item = self.items.get(name, ("", None))
             if item is None:
-                yield self._lone(name)
+                yield self._lone(name, wording.plain("/".join(Path(name).parts[-3:])))
                 continue
             both.append(see(self.inspection, item))
-            title = wording.plain(f"{part}: {item.key}" if part else item.key)
+            title = wording.plain(item.key if part in ("", *item.key.split("/")) else f"{part}: {item.key}")
             yield _panel(title, f"Image {title}", both[-1].image)
         if wish.masks and len(both) == 2:
             yield from _compared(*both)
 
-    def _lone(self, name: str) -> Panel:
+    def _lone(self, name: str, title: str) -> Panel:
         """A file that belongs to no item, such as an image without a mask."""
-        root = self.inspection.understood.root
-        title = wording.plain("/".join(Path(name).parts[-3:]) if Path(name).is_absolute() else name)
-        return _panel(title, f"File {title}", _attempt(lambda: small(viewable(read_picture((root or Path()) / name)))))
+        root = self.inspection.understood.root or Path()
+        shown = _attempt(lambda: small(viewable(read_picture(root / name))))
+        return _panel(title, f"File {wording.plain(name)}", shown)
 
 
 def open_album(inspection: Inspection) -> Album:

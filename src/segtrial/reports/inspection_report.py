@@ -41,6 +41,9 @@ MARKS: Mapping[str, Mark] = {
 COMPARED = ("duplicate.masks",)
 """Findings that compare the masks of two images."""
 
+ALONE = ("image", "leak", "part", "duplicate")
+"""Families of findings on images: their masks are not shown."""
+
 UNSHOWN = ("image.chroma", "label.judged")
 """Findings on so many images that a few of them show nothing."""
 
@@ -119,7 +122,7 @@ def _wishes(one: Finding, album: Album) -> list[Wish]:
     if one.beside:
         compare = one.code in COMPARED
         return [Wish(name, other, masks=compare) for name, other in zip(one.files, one.beside, strict=True) if other]
-    alone, mark = one.code.startswith("image."), MARKS.get(one.code, "")
+    alone, mark = one.code.split(".")[0] in ALONE, MARKS.get(one.code, "")
     return [Wish(name, alone=alone, mark=mark) for name in one.files if album.knows(name)]
 
 
@@ -129,11 +132,19 @@ def _told(findings: Sequence[Finding], wanted: Sequence[Sequence[Wish]], made: M
     for one, wishes in zip(findings, wanted, strict=True):
         shown = _within((made[wish] for wish in wishes[:SHOWN]), left)
         left -= sum(picture.letters for picture in shown)
-        more = f" and {one.count - FILES_SHOWN} more" if one.count > FILES_SHOWN else ""
-        files = ", ".join(map(wording.plain, one.files[:FILES_SHOWN])) + more if one.files else ""
         words = wording.plain(one.message), wording.plain(one.fix)
-        told.append(Told(one.severity, one.code, *words, files, tuple(shown), one.count if wishes else 0))
+        told.append(Told(one.severity, one.code, *words, _files(one, shown), tuple(shown), one.count if wishes else 0))
     return told
+
+
+def _files(one: Finding, shown: Sequence[Shown]) -> str:
+    """The names of files that no picture has."""
+    named = {picture.name for picture in shown}
+    names = [wording.plain(name) for name in one.files[:FILES_SHOWN]]
+    if named >= set(names):
+        return ""
+    more = f" and {one.count - FILES_SHOWN} more" if one.count > FILES_SHOWN else ""
+    return ", ".join(names) + more
 
 
 def _within(shown: Iterable[Shown], most: int) -> list[Shown]:
