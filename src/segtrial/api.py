@@ -138,6 +138,8 @@ def compare(
 ) -> dict[str, Any]:
     """Run, or continue, a controlled trial in the folder `out`; returns the object of `segtrial compare --json`.
 
+    Writes comparison.html, the page of it, with tables beside it.
+
     `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`.
     `workers` runs at a time, each in a process of its own. With `plan` nothing is trained, and what would be done is
     returned. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
@@ -147,7 +149,12 @@ def compare(
     source = recipe if isinstance(recipe, Mapping) else Path(recipe)
     if plan:
         return comparison.plan_only(source, Path(out), workers=workers, watch=watch)
-    return comparison.compare(source, Path(out), workers=workers, watch=watch)
+    result = comparison.compare(source, Path(out), workers=workers, watch=watch)
+    if (Path(out) / comparison.RESULT).exists():
+        from segtrial.reports import comparison_report
+
+        comparison_report.write(Path(out))
+    return result
 
 
 def make_recipe(

@@ -68,6 +68,7 @@ def _lines(told: Mapping[str, Any], out: Path) -> Iterator[str]:
     yield from map(plain, told["notes"])
     if (out / RESULT).exists():
         yield f"\nResult  {out / RESULT}"
+        yield f"Page    {out / 'comparison.html'}"
 
 
 def _ordered(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -5,11 +5,13 @@
     DIR/comparison.yaml          the rule: variants, recipes, seeds, budget, score, margin, held-out part
     DIR/tuning/VARIANT/TRIAL/SEED, tuning.json
     DIR/runs/VARIANT/SEED        a run folder each (with folds: SEED/FOLD)
+    DIR/pictures/                images on which variants differ most, under each of them
     DIR/comparison.json          the result, from the stored rows alone
 
 The same call continues a comparison that was killed, and does nothing to a finished one.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -25,6 +27,7 @@ from segtrial.comparison.pool import Runner, gpus_here, run_cells
 from segtrial.comparison.request import read_request, recipes_of
 from segtrial.comparison.result import notes, result_json
 from segtrial.comparison.search import with_setting
+from segtrial.comparison.shown import write_pictures
 from segtrial.files import folder_lock, remove_partials, write_json
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest, listening
@@ -54,7 +57,7 @@ def compare(
         old, manifest, workers = _begun(source, out, workers, watch, stop)
         if manifest != old:
             manifest.write(out)
-        for line in words.plan(told_plan(manifest, out, workers)):
+        for line in _opening(told_plan(manifest, out, workers, trials.known(manifest, out)), out):
             watch.note(line)
         seconds = {name: variant.estimate.seconds for name, variant in manifest.variants.items()}
         ran = partial(run, workers=workers, watch=watch, stop=stop, seconds=seconds)
@@ -66,15 +69,33 @@ def compare(
         cells = run_cells_of(manifest, out, tuning)
         failures = ran(cells)
         result = result_json(manifest, cells, failures, tuning)
-        write_json(out / RESULT, result)
+        if not _is_written(out, result):
+            lost = {failure.cell.name for failure in failures}
+            write_pictures(out, [cell for cell in cells if cell.name not in lost])
+            write_json(out / RESULT, result)
     return result
+
+
+def _is_written(out: Path, result: Mapping[str, Any]) -> bool:
+    """Whether this result lies there; it is written last, after the pictures."""
+    with suppress(OSError, ValueError):
+        return json.loads((out / RESULT).read_bytes()) == json.loads(json.dumps(result))
+    return False
+
+
+def _opening(plan: Mapping[str, Any], out: Path) -> Iterator[str]:
+    """What is said first: the plan, if there is anything left to do."""
+    if plan["done"] == plan["runs"]:
+        yield f"All {plan['runs']} runs of {out} are finished; nothing to train."
+    else:
+        yield from words.plan(plan)
 
 
 def plan_only(source: Source, out: Path, *, workers: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
     """What `compare` would do and cost, schema 1; nothing is written. Raises UserError as it does."""
     with listening() as stop:
         _, manifest, workers = _begun(source, out, workers, watch or Silent(), stop)
-    return told_plan(manifest, out, workers)
+    return told_plan(manifest, out, workers, trials.known(manifest, out))
 
 
 def _begun(
@@ -126,9 +147,7 @@ def _cell(manifest: Manifest, folder: Path, variant: str, resolved: Recipe, seed
     )
 
 
-def told_plan(
-    manifest: Manifest, folder: Path, workers: int, tuning: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def told_plan(manifest: Manifest, folder: Path, workers: int, tuning: Mapping[str, Any] | None) -> dict[str, Any]:
     """What is left to do and what it costs, schema 1."""
     tune = manifest.tuning
     estimates = {name: variant.estimate for name, variant in manifest.variants.items()}
