@@ -14,8 +14,8 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedWriter
 from pathlib import Path
-from typing import BinaryIO
 
 from segtrial.errors import RunError
 
@@ -32,7 +32,7 @@ def failpoint(name: str) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path) -> Iterator[BufferedWriter]:
     """A file to write into, which is put at `path`, whole, when the block ends; if it raises, nothing is.
 
     At any moment the old file or the new one is there. Raises RunError (with the path and the reason) if the folder
