@@ -1,5 +1,6 @@
 """Processes: some at a time, one for a cell, ended and continued without a trace in the result."""
 
+import contextlib
 import json
 import os
 import random
@@ -181,28 +182,28 @@ def test_ctrl_c_stops_everything_and_the_same_command_goes_on(cache, tmp_path):
 @pytest.mark.timeout(900)
 def test_killed_twenty_times_it_ends_with_the_same_result(cache, tmp_path):
     """Driver and cells, at random: no cell is lost or run twice."""
-    draw = random.Random(0)
-    whole = command(tmp_path, "whole", workers=2, base=LONG, seeds=4)
-    start = time.monotonic()
-    assert subprocess.run(whole, capture_output=True).returncode == 0
-    seconds = time.monotonic() - start
-    words, out = command(tmp_path, "killed", workers=2, base=LONG, seeds=4), tmp_path / "killed"
-    kills, done, code = 0, {}, None
-    while kills < 20 or code != 0:
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if kills < 20:
-            time.sleep(draw.uniform(0.1, seconds / 3))
-            targets = [process.pid, *children(process.pid)] if kills % 2 else children(process.pid)
-            for pid in draw.sample(targets, min(1, len(targets))):
-                os.kill(pid, signal.SIGKILL)
-                kills += 1
-        code = process.wait(600)
-        assert code in (0, 3, -signal.SIGKILL)
+    eight = {"base": LONG, "seeds": 4}
+    whole, out, draw = tmp_path / "whole", tmp_path / "killed", random.Random(0)
+    trial.compared(whole, **eight)
+    words = command(tmp_path, "killed", workers=2, **eight)
+    done: dict[Path, int] = {}
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(20):
+        time.sleep(draw.uniform(0.5, 8))
+        if process.poll() is not None:
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(draw.uniform(0.5, 8))
+        running = children(process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(draw.choice([process.pid, *running, *running, *running]), signal.SIGKILL)
         for file in (out / "runs").glob("*/*/evaluation.json"):
             assert done.setdefault(file, file.stat().st_mtime_ns) == file.stat().st_mtime_ns, "run twice"
-        if code == 0 and kills < 20:  # it was faster than its killers
-            out.rename(tmp_path / f"spared{kills}")
-            done = {}
-    assert (out / "comparison.json").read_bytes() == (tmp_path / "whole" / "comparison.json").read_bytes()
-    assert counts_of(out) == counts_of(tmp_path / "whole")
+    assert process.wait(300) in (0, 3, -signal.SIGKILL)
+    while (code := subprocess.run(words, capture_output=True).returncode) == 3:
+        pass
+    assert code == 0
+    assert all(file.stat().st_mtime_ns == before for file, before in done.items())
+    assert (out / "comparison.json").read_bytes() == (whole / "comparison.json").read_bytes()
+    assert counts_of(out) == counts_of(whole)
     assert len(counts_of(out)) == 8
+    assert not [path for path in out.rglob("*.partial") if path.is_file()]

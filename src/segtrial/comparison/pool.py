@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -170,8 +170,7 @@ class _Progress:
     workers: int
     seconds: dict[str, float]
     watch: Watch
-    _taken: Counter = field(default_factory=Counter)
-    _ended: Counter = field(default_factory=Counter)
+    _took: dict[str, list[float]] = field(default_factory=dict)
 
     def ended(
         self, one: _Running, failure: Failure | None, running: Sequence[_Running], waiting: Sequence[Cell]
@@ -179,9 +178,8 @@ class _Progress:
         self.done += 1
         variant, took = one.cell.variant, time.monotonic() - one.started
         if failure is None:  # a failed one says nothing of how long a whole one takes
-            self._taken[variant] += took
-            self._ended[variant] += 1
-            self.seconds[variant] = self._taken[variant] / self._ended[variant]
+            self._took.setdefault(variant, []).append(took)
+            self.seconds[variant] = sum(self._took[variant]) / len(self._took[variant])
         how = "failed" if failure else "done"
         left = sum(self.seconds.get(cell.variant, took) for cell in waiting)
         left += sum(

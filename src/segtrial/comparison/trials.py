@@ -29,7 +29,8 @@ def tuned(
     assert tune is not None
     recipes = {name: variant.resolved() for name, variant in manifest.variants.items()}
     settings = {name: search.first_round(tune, recipe) for name, recipe in recipes.items()}
-    rounds, before = 0, _rounds(folder)
+    rounds, known_before = 0, _read(folder)
+    before = known_before["rounds"] if known_before else None
     while True:
         cells = {name: _cells(manifest, folder, name, recipes[name], tried) for name, tried in settings.items()}
         lost = run([cell for of_variant in cells.values() for each in of_variant for cell in each])
@@ -54,9 +55,14 @@ def chosen(told: Mapping[str, Any], variant: str) -> Setting:
     return Setting(**told["variants"][variant]["chosen"])
 
 
-def _rounds(folder: Path) -> int | None:
-    """How many further rounds there were, if tuning was done before."""
-    return json.loads((folder / FILE).read_text())["rounds"] if (folder / FILE).exists() else None
+def known(manifest: Manifest, folder: Path) -> dict[str, Any] | None:
+    """What tuning.json says, if every variant has been tuned before."""
+    told = _read(folder)
+    return told if told and set(manifest.variants) <= set(told["variants"]) else None
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    return json.loads((folder / FILE).read_text()) if (folder / FILE).exists() else None
 
 
 def _cells(

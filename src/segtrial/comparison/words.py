@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 SPEAKS_OF = "for these images and new training runs"
-NEW_SCENES = "for new scenes and new training runs"
+NEW_SCENES = "for new scenes"
 
 
 def duration(seconds: float | int) -> str:
@@ -20,27 +20,39 @@ def size(count: float | int) -> str:
 
 
 def verdict(pair: Mapping[str, Any], score: str, margin: float | int) -> str:
-    """What a pair of the result says, in a few sentences: of these images, then of new scenes, each named."""
+    """What a pair of the result says, in a sentence or two: of these images and of new scenes, each named."""
     a, b, number = pair["a"], pair["b"], pair["n_seeds"]
-    if pair["these_images"] is None:
+    images, scenes = pair["these_images"], pair["new_scenes"]
+    if images is None:
         return f"Nothing can be said of {b} against {a}: {pair['reason']}."
-    runs = f"{number} seeds" if number != 1 else "1 seed"
     gap = "undefined" if pair["difference"] is None else _signed(pair["difference"])
-    said = [_found(pair["these_images"], a, b, SPEAKS_OF, margin), _found(pair["new_scenes"], a, b, NEW_SCENES, margin)]
-    return f"{said[0]} {said[1]} ({b} - {a} in {score}: {gap}, {runs}.)"
+    measured = f"({b} - {a} in {score}: {gap}, {number} seed{'s' if number != 1 else ''}.)"
+    first = f"{_stem(images['verdict'], a, b, margin)} {SPEAKS_OF}{_interval(images)}"
+    if not scenes["interval"]:
+        return f"{_closed(first, images)} Of new scenes nothing can be said: {scenes['reason']}. {measured}"
+    if images["verdict"] == scenes["verdict"]:
+        return f"{_closed(f'{first}, and {NEW_SCENES}{_interval(scenes)}', scenes)} {measured}"
+    second = f"{_stem(scenes['verdict'], a, b, margin)} {NEW_SCENES}{_interval(scenes)}"
+    return f"{_closed(first, images)} {_closed(second, scenes)} {measured}"
 
 
-def _found(answer: Mapping[str, Any], a: str, b: str, scope: str, margin: float | int) -> str:
-    """The sentence of one population."""
-    said = {
-        "better": f"{b} is better than {a} {scope}",
-        "worse": f"{b} is worse than {a} {scope}",
-        "equivalent": f"{b} and {a} are equivalent {scope}, since they differ by less than {margin:g}",
-        "cannot tell": f"Cannot tell whether {b} or {a} is better {scope}",
-    }[answer["verdict"]]
-    if answer["interval"]:
-        said += f" (95 % interval {_signed(answer['interval']['low'])} to {_signed(answer['interval']['high'])})"
-    return f"{said}: {answer['reason']}." if answer["reason"] else f"{said}."
+def _stem(verdict: str, a: str, b: str, margin: float | int) -> str:
+    return {
+        "better": f"{b} is better than {a}",
+        "worse": f"{b} is worse than {a}",
+        "equivalent": f"{b} and {a} differ by less than {margin:g}",
+        "cannot tell": f"Nobody can tell yet whether {b} or {a} is better",
+    }[verdict]
+
+
+def _interval(answer: Mapping[str, Any]) -> str:
+    found = answer["interval"]
+    return f" (95 % interval {_signed(found['low'])} to {_signed(found['high'])})" if found else ""
+
+
+def _closed(sentence: str, answer: Mapping[str, Any]) -> str:
+    """With the reason, where nobody can tell."""
+    return f"{sentence}: {answer['reason']}." if answer["reason"] else f"{sentence}."
 
 
 def _signed(value: float | int) -> str:
@@ -56,7 +68,7 @@ def plan(told: Mapping[str, Any]) -> Iterator[str]:
         more = "more where a best one lies on its border"
         yield f"{told['trials']} trials before them, for settings of each variant's own; {more}."
     yield (
-        f"About {duration(told['seconds'])}, {told['workers']} at a time with {told['threads']} threads each; "
+        f"About {duration(told['seconds'])}, {told['workers']} at a time with {_threads(told['threads'])} each; "
         f"{size(told['bytes'])} of disk."
     )
     yield (
@@ -70,6 +82,10 @@ def plan(told: Mapping[str, Any]) -> Iterator[str]:
         )
     yield visible(told)
     yield from told["notes"]
+
+
+def _threads(number: int) -> str:
+    return "1 thread" if number == 1 else f"{number} threads"
 
 
 def visible(told: Mapping[str, Any]) -> str:
