@@ -70,8 +70,9 @@ def missing(mask: np.ndarray) -> np.ndarray:
     """The largest connected one of THINGS, painted over with the class that is commonest around it."""
     found: list[np.ndarray] = []
     for thing in THINGS:
-        marks, count = ndimage.label(mask == thing)
-        found += [marks == number for number in range(1, count + 1)]
+        marks = np.zeros(mask.shape, np.int32)
+        ndimage.label(mask == thing, output=marks)
+        found += [marks == number for number in range(1, marks.max() + 1)]
     largest = max(found, key=lambda where: int(where.sum()))
     around = ndimage.binary_dilation(largest, iterations=2) & ~largest
     painted = mask.copy()

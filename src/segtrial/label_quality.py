@@ -119,7 +119,8 @@ def largest_region(written: Labels, likely: Labels, counts: Int64[np.ndarray, "k
 
 
 def _largest(pair: tuple[int, int], where: Bool[np.ndarray, "h w"]) -> Region:
-    marks, _ = ndimage.label(where)
+    marks = np.zeros(where.shape, np.int32)
+    ndimage.label(where, output=marks)
     sizes = np.bincount(marks.ravel())[1:]
     largest = int(sizes.argmax())
     rows, columns = ndimage.find_objects(marks)[largest]
