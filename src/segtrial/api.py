@@ -297,25 +297,39 @@ def predict(
     *,
     overlay: bool = True,
     confidence: bool = True,
-    resume: bool = False,
+    save: Iterable[str] | None = None,
+    tile: str | int = "auto",
+    overlap: int | None = None,
+    tta: str = "none",
+    max_pixels: int | None = None,
+    resume: bool = True,
     device: str = "auto",
     watch: Watch | None = None,
 ) -> PredictionReport:
-    """Answer for image files and folders: label PNGs with the model's palette, overlays and confidences in `out`.
+    """Answer for image files, folders, globs and lists: label PNGs with the model's palette, and more, in `out`.
 
-    Images that cannot be read are skipped and listed in the report with the reason. With `resume`, answers that this
-    model gave for the same pictures before are kept. Raises UserError as `segtrial.prediction.predict_files` does.
+    `save` names what is written: labels, overlay, confidence (these, if it is None), probabilities, polygons, areas.
+    `tile` is "auto", "none" or a side in pixels, `overlap` what tiles share, `tta` the views that are averaged; see
+    `segtrial.prediction`. Images that cannot be read are skipped and listed in the report with the reason. With
+    `resume`, answers that this model gave for the same pictures before are kept. Raises UserError as
+    `segtrial.prediction.predict_files` does.
     """
     watch = watch or Silent()
     keep_memory()
+    loaded = load(model, device=str(pick_device(device)))
     return prediction.predict_files(
-        load(model, device=str(pick_device(device))),
+        loaded,
         list(images),
         Path(out),
         overlay=overlay,
         confidence=confidence,
+        save=None if save is None else list(save),
+        tiling=prediction.tiling(str(tile), overlap, loaded.header.image_sizes.largest),
+        tta=tta,
+        max_pixels=max_pixels,
         resume=resume,
         progress=lambda done, total: watch.bar(done, total, "predicting"),
+        strip_progress=lambda done, total: watch.bar(done, total, "rows of tiles"),
     )
 
 

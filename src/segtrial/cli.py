@@ -21,10 +21,10 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from segtrial import cli_compare, cli_data, cli_export, cli_fit, cli_inspect, cli_metric, cli_recipe
+from segtrial import cli_compare, cli_data, cli_export, cli_fit, cli_inspect, cli_metric, cli_predict, cli_recipe
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
-SKIPPED, OURS, USERS = 3, 1, 2
+OURS, USERS = 1, 2
 
 FIRST_THE_BATCH = "Train with --fit-batch; then --find-lr --recipe RUN with another --out has its batches"
 
@@ -179,40 +179,10 @@ def evaluate(
         console.print_evaluation(result)
 
 
-@app.command(
+app.command(
     epilog="Example: segtrial predict runs/first photos/new --out answers. "
     "Exit code 3 if some images could not be read."
-)
-def predict(
-    model: Model,
-    images: Annotated[list[str], typer.Argument(help="Image files, and folders of them.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Where the answers go.", show_default=False)],
-    overlay: Annotated[bool, typer.Option(help="Also write the answer drawn over the image.")] = True,
-    confidence: Annotated[bool, typer.Option(help="Also write how sure the model is.")] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep answers that are there already.")] = False,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> None:
-    """Answer for every pixel of some images.
-
-    Writes a label PNG with a palette for each image, the answer drawn over the image, and how sure the model is.
-    """
-    from segtrial import api, console
-
-    with console.watching() as watch:
-        report = api.predict(
-            model, images, out, overlay=overlay, confidence=confidence, resume=resume, device=device, watch=watch
-        )
-    if as_json:
-        skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
-        done, kept = ([str(path) for path in paths] for paths in (report.done, report.kept))
-        _print_json({"schema": 1, "out": str(out), "done": done, "kept": kept, "skipped": skipped})
-    else:
-        console.print_prediction(len(report.done), len(report.kept), report.skipped, out)
-    if report.skipped:
-        raise typer.Exit(SKIPPED)
-
-
+)(cli_predict.predict)
 app.command(epilog="Example: segtrial export runs/first --out model.onnx")(cli_export.export)
 app.command(epilog="Example: segtrial inspect photos --write data.yaml")(cli_inspect.inspect)
 app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)
