@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from segtrial.modelfile import Loaded
+from segtrial.prediction import tiling
 
 KEY = "segtrial"
 """The name of the card in a file: in ONNX's metadata, in OpenVINO's rt_info, and of a .pt2's extra file with .json."""
@@ -41,7 +42,7 @@ def card(loaded: Loaded, *, numbers: str, precision: str) -> str:
             "sees": network.sees,
             "pads_to": network.multiple,
         },
-        "tiling": tiling(header.image_sizes.largest, network.multiple),
+        "tiling": tiles(header.image_sizes.largest, network.multiple),
         "precision": precision,
         "architecture": {"name": header.architecture, "options": header.options},
         "provenance": header.provenance.model_dump(),
@@ -50,12 +51,19 @@ def card(loaded: Loaded, *, numbers: str, precision: str) -> str:
     return json.dumps(told, allow_nan=False)
 
 
-def tiling(seen: tuple[int, int], multiple: int) -> dict[str, Any]:
-    """How to answer for images much larger than `seen` (h, w), the largest that the network was scored on.
+def tiles(scored: tuple[int, int], multiple: int) -> dict[str, Any]:
+    """How `segtrial predict` cuts images of more than `whole_pixels`, for a network scored on images of up to `scored`.
 
-    Tiles of that size, on the grid of multiples that the network pads to, each overlapping its neighbours by a quarter
-    or more; where tiles overlap, their scores are averaged with weights that fall to 0 at a tile's border.
+    Tiles begin at multiples of `grid`, neighbours share `overlap` pixels; where they do, `window` says how scores are
+    averaged.
     """
-    tile = [side + -side % multiple for side in seen]
-    overlap = [side // 4 + -(side // 4) % multiple for side in tile]
-    return {"tile": tile, "overlap": overlap, "grid": multiple, "blend": "weights fall linearly to the border"}
+    cut = tiling("auto", None, scored)
+    assert cut is not None, "auto cuts large images"
+    window = "weights are 0 in the outer quarter of the overlap, then rise linearly to 1"
+    return {
+        "whole_pixels": cut.whole,
+        "tile": list(cut.side),
+        "overlap": cut.overlap,
+        "grid": multiple,
+        "window": window,
+    }

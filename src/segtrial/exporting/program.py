@@ -3,15 +3,18 @@
 import json
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import jaxtyping
 import torch
 from torch import Tensor
+from torch._dynamo.exc import UserError as DynamoError
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes_config
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from segtrial.errors import UserError
 from segtrial.exporting.card import KEY
@@ -27,18 +30,21 @@ def traced(network: Whole, numbers: torch.dtype) -> ExportedProgram:
     The graph has answered for images of other sizes as the network does when it is returned. Raises UserError, naming
     the operator, for a network that decides by the size of the image what to do, or takes images of one size only.
     """
+    network = deepcopy(network).to(memory_format=torch.contiguous_format)  # torch.export.save wants it so
     batch, height, width = EXAMPLE
     example = torch.zeros(batch, network.channels, height, width, dtype=numbers)
     free = dict.fromkeys((0, 2, 3), Dim.DYNAMIC)
-    try:
-        with _sizes_unasked(), torch.no_grad():
+    with _sizes_unasked(), _questions() as asked, torch.no_grad():
+        try:
             program = torch.export.export(
                 network, (example,), dynamic_shapes=(free,), prefer_deferred_runtime_asserts_over_guards=True
             )
-    except (RuntimeError, ValueError) as error:  # torch's own errors are of these
-        raise _refusal(_statement(traceback.extract_tb(error.__traceback__)), str(error)) from error
-    _drop_assertions(program)
-    _require_open(program, network, example)
+        except (RuntimeError, ValueError, DynamoError) as error:
+            raise _refusal(asked, str(error)) from error
+    _tidy(program)
+    differs = _differs(program, network, numbers)
+    if differs:
+        raise _refusal(asked, differs)
     return program
 
 
@@ -76,58 +82,74 @@ def _sizes_unasked() -> Iterator[None]:
         jaxtyping.config.update("jaxtyping_disable", before)
 
 
-def _drop_assertions(program: ExportedProgram) -> None:
-    """Without the assertions that torch leaves in the graph, such as that a map is more than one pixel high.
-
-    They restate what was true of the example, needed or not; what a network needs is found by `_require_open`.
+def _tidy(program: ExportedProgram) -> None:
+    """Without lines of source code with this machine's paths, and without assertions, such as that a map is higher than
+    one pixel: they restate what was true of the example, needed or not. What a network needs is found by trying.
     """
     graph = program.graph_module.graph
     for node in graph.nodes:
+        node.meta.pop("stack_trace", None)
         if node.target is torch.ops.aten._assert_scalar.default:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     program.graph_module.recompile()
 
 
-def _require_open(program: ExportedProgram, network: Whole, example: Tensor) -> None:
-    """Raise UserError unless the program answers as the network does for sizes that it was not traced with."""
+def _differs(program: ExportedProgram, network: Whole, numbers: torch.dtype) -> str | None:
+    """How the program fails to answer as the network does for sizes that it was not traced with; None if it answers."""
     run, least = program.module(), 2 * network.multiple
-    for batch, height, width in ((1, 1, 1), (1, least, least + 1), (3, least + 5, 2)):
-        images = _noise((batch, network.channels, height, width), example.dtype)
+    for size in ((1, 1, 1), (1, least, least + 1), (3, least + 5, 2)):
+        noise = torch.rand(size[0], network.channels, *size[1:], generator=torch.Generator().manual_seed(0))
+        images = (255 * noise).to(numbers) if numbers == torch.uint8 else noise.to(numbers)
         with torch.no_grad():
-            expected, found = network(images), None
-            with suppress(RuntimeError):  # which says what the program minds; that it does is enough
+            expected = network(images)
+            try:
                 found = run(images)
-        if found is None or not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
-            raise _refusal(_asked(program, tuple(images.shape)), f"it is another one for {height}x{width} pixels")
+            except (RuntimeError, AssertionError) as error:
+                return str(error)
+        if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+            return f"it answers otherwise for images of {size[1]}x{size[2]} pixels"
+    return None
 
 
-def _noise(shape: tuple[int, ...], numbers: torch.dtype) -> Tensor:
-    noise = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    return (255 * noise).to(numbers) if numbers == torch.uint8 else noise.to(numbers)
+Questions = list[tuple[Any, str]]
+"""What was asked of the sizes while tracing, a condition of sympy's that was true of the example, and where."""
 
 
-def _asked(program: ExportedProgram, shape: tuple[int, ...]) -> str:
-    """The statement that asked something of the sizes while tracing which is not so for images of `shape`."""
-    name = program.graph_signature.user_inputs[0]
-    images = next(node.meta["val"] for node in program.graph.nodes if node.name == name)
-    sizes = {size.node.expr: length for size, length in zip(images.shape, shape, strict=True) if type(size) is not int}
-    assertions = images.shape[2].node.shape_env.deferred_runtime_asserts.values()
-    for assertion in (each for some in assertions for each in some):
-        if assertion.expr.subs(sizes) == False:  # noqa: E712 (sympy's own, which `not` does not take)
-            return _statement(assertion.stack.summary())
-    return "an operator of it"
+@contextmanager
+def _questions() -> Iterator[Questions]:
+    """Note what is asked of the sizes. torch keeps the conditions, and of most it forgets where they come from."""
+    asked: Questions = []
+    log = ShapeEnv._log_guard
+
+    def note(shapes: ShapeEnv, prefix: str, condition: Any, forcing_spec: bool) -> None:
+        asked.append((condition, _statement(traceback.extract_stack())))
+        log(shapes, prefix, condition, forcing_spec)
+
+    ShapeEnv._log_guard = note
+    try:
+        yield asked
+    finally:
+        ShapeEnv._log_guard = log
 
 
 def _statement(stack: traceback.StackSummary) -> str:
-    """The innermost line of the stack that is not torch's: "unet.py, line 12: F.interpolate(x, (32, 32))"."""
-    torch_itself = str(Path(torch.__file__).parent)
-    lines = [frame for frame in stack if not frame.filename.startswith(torch_itself) and frame.filename != __file__]
-    if not lines:
-        return "an operator of it"
-    return f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}: {lines[-1].line}"
+    """The innermost line of the stack that is a network's: "unet.py, line 12: F.interpolate(x, (32, 32))"."""
+    begin = next((index for index, frame in enumerate(stack) if frame.name == "forward"), len(stack))
+    others = (__file__, *(str(Path(module.__file__).parent) for module in (torch, jaxtyping)))
+    lines = [frame for frame in stack[begin:] if not frame.filename.startswith(others)]
+    return f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}: {lines[-1].line}" if lines else "torch's own"
 
 
-def _refusal(statement: str, reason: str) -> UserError:
-    found = f"it cannot be exported for images of any size, because of {statement} ({reason.splitlines()[0]:.160})"
+def _refusal(asked: Questions, reason: str) -> UserError:
+    """The first condition that is not true of all images above a few pixels is the one to blame."""
+    lengths = (16, 33, 250)
+    places = (
+        place
+        for condition, place in asked
+        if any(condition.subs(dict.fromkeys(condition.free_symbols, length)) == False for length in lengths)  # noqa: E712
+    )
+    found = (
+        f"it cannot be exported for images of any size: {next(places, 'an operator')} ({reason.splitlines()[0]:.160})"
+    )
     return UserError("the network", found, "Export another one: docs/export.md lists those that can be")

@@ -97,6 +97,6 @@ def _require_place(out: Path) -> None:
     """Minutes of work are not begun for a file that cannot be written."""
     with suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
+    if out.is_dir() or not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
         found = "it is a folder" if out.is_dir() else f"{out.parent} cannot be written"
         raise RunError(f"--out {out}", found, "Name a file in a folder with write access")
