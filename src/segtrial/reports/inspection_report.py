@@ -171,7 +171,16 @@ def _facts(inspection: Inspection) -> list[tuple[str, str]]:
         ("parts", parts or "none"),
         *(classes if inspection.shares else []),
         *((label, wording.plain(words)) for label, words in looks(inspection)),
+        *_against(inspection),
     ]
+
+
+def _against(inspection: Inspection) -> list[tuple[str, str]]:
+    """What it was held against, also where they share nothing."""
+    held = inspection.against
+    if held is None:
+        return []
+    return [("held against", f"{wording.plain(held.source)}: {held.near} of {held.images} images are near one there")]
 
 
 def _commands(inspection: Inspection) -> list[tuple[str, str]]:
