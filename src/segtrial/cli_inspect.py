@@ -68,7 +68,10 @@ def inspect(
     with console.watching() as watch:
         judges = _judges(models)
         inspection = doctor.inspect(
-            data, against=against, progress=lambda done, total: watch.bar(done, total, "looking at files")
+            data,
+            against=against,
+            progress=lambda done, total: watch.bar(done, total, "looking at files"),
+            processes=None,
         )
         inspection, check = _judged(inspection, judges, lambda done, total: watch.bar(done, total, "judging labels"))
     if as_json:

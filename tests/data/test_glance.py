@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from segtrial.data import glance as room
 from segtrial.data.glance import GLANCES, MASK_GLANCES, MOST_NUMBERS, Glance, glance, mask_glance, tally
 from segtrial.data.masks import unpack
+from segtrial.data.memory import Kind, Seen
 from segtrial.errors import ImageError, MaskError
 from tests.data.drawn import labels, photo
 
@@ -61,12 +63,11 @@ def test_a_mask_is_its_numbers_and_their_pixels(tmp_path, name):
     numbers, counts = np.unique(meant, return_counts=True)
     assert (seen.colored, seen.distinct, seen.size, seen.fault) == (colored, len(numbers), SIZE, None)
     assert (seen.numbers, seen.counts) == (tuple(numbers), tuple(counts))
-    shown = np.asarray(Image.open(tmp_path / "mask.png").convert("RGB"))
-    if seen.shown and -1 not in seen.shown:
-        for value, color in zip(seen.numbers, seen.shown, strict=True):
-            assert {tuple(pixel) for pixel in shown[meant == value].tolist()} == {unpack(color)}
-    assert bool(seen.shown) == (name not in ("colours", "deep"))
-    assert (-1 in seen.shown) == (name == "off the palette")
+    colors, shown = seen.colors(), np.asarray(Image.open(tmp_path / "mask.png").convert("RGB"))
+    assert (colors is None) == (name in ("deep", "off the palette"))
+    for value, color in zip(seen.numbers, colors or (), strict=colors is not None):
+        assert {tuple(pixel) for pixel in shown[meant == value].tolist()} == {unpack(color)}
+    assert seen.shown == {"palette": (0xFF0000, 0x0000FF, 0x070809), "off the palette": (0xFF0000, -1)}.get(name, ())
 
 
 @settings(deadline=None, max_examples=50)
@@ -113,16 +114,24 @@ def test_what_is_wrong_with_the_pixels_is_a_fault_and_with_the_header_an_error(t
     assert glance(tmp_path / "cut.jpg").likeness is None
 
 
+def turned(kind: Kind[Path, Seen]) -> Callable[[Path], tuple[Seen, Seen]]:
+    """What is seen of a file, and that after a turn through JSON."""
+
+    def look(path: Path) -> tuple[Seen, Seen]:
+        found = kind.look(path)
+        return found, kind.load(json.loads(json.dumps(kind.dump(found))))
+
+    return look
+
+
 def test_what_was_seen_survives_json(tmp_path):
     Image.fromarray(photo(1, SIZE)).save(tmp_path / "image.png")
     Image.fromarray(np.dstack([photo(1, SIZE), labels([255, 9], SIZE)])).save(tmp_path / "faulty.png")
     saved(MASKS["palette"][0], tmp_path)
-    for kind, names in ((GLANCES, ("image", "faulty")), (MASK_GLANCES, ("mask", "faulty"))):
-        for name in names:
-            found = kind.look(tmp_path / f"{name}.png")
-            again = kind.load(json.loads(json.dumps(kind.dump(found))))
-            assert (type(again), again) == (type(found), found)
-            assert hash(again) == hash(found)  # tuples all the way down
+    images, masks = [[tmp_path / f"{name}.png" for name in (kind, "faulty")] for kind in ("image", "mask")]
+    for found, again in (*map(turned(GLANCES), images), *map(turned(MASK_GLANCES), masks)):
+        assert (type(again), again) == (type(found), found)
+        assert hash(again) == hash(found)  # tuples all the way down
 
 
 def test_a_file_is_opened_once_and_decoded_once(tmp_path, monkeypatch):

@@ -156,7 +156,12 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(place, texts):
 
 def test_items_without_files_are_looked_at_every_time(place):
     asked: list[str] = []
-    kind = Kind("item", lambda item: asked.append(item.key), lambda tree: tree)
+
+    def look(item: Item) -> str:
+        asked.append(item.key)
+        return item.key
+
+    kind = Kind("item", look, str)
     with remembering(place):
         for _ in range(2):
             list(seen(kind, [Item("a", "a")]))

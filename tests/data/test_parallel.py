@@ -76,7 +76,7 @@ def test_little_is_computed_ahead_of_who_reads(monkeypatch, cores):
     done: list[int] = []
     results = each(done.append, range(1000))
     next(results)
-    results.close()
+    del results
     assert len(done) <= _parallel.AHEAD * cores + 1
 
 

@@ -126,7 +126,7 @@ def _meaning(path: Path, one: MaskGlance) -> Look:
     if one.distinct > len(one.numbers):
         numbers, counts = tally(as_values(path, read_mask_picture(path)))
         return dict(zip(numbers.tolist(), counts.tolist(), strict=True)), {}, jpeg
-    palette = zip(one.numbers, one.shown, strict=True) if one.mode == "P" and one.shown else ()
+    palette = zip(one.numbers, one.shown, strict=True) if one.shown else ()
     shown = {value: unpack(color) for value, color in palette if color >= 0}
     return dict(zip(one.numbers, one.counts, strict=True)), shown, jpeg
 

@@ -42,7 +42,8 @@ class Glance(NamedTuple):
 class MaskGlance(NamedTuple):
     """What a mask file is: its `numbers` in order, values or (`colored`) packed colours, and the pixels of each.
 
-    `shown` are the packed colours that values are shown in. Of more than MOST_NUMBERS only `distinct` is known.
+    `shown` are the packed colours that the palette has for them, -1 where it has none. Of more than MOST_NUMBERS only
+    `distinct` is known.
     """
 
     format: str
@@ -60,6 +61,15 @@ class MaskGlance(NamedTuple):
     def header(self) -> Header:
         """What the file says of itself."""
         return Header(*self[:4])
+
+    def colors(self) -> tuple[int, ...] | None:
+        """The packed colours that the numbers are shown in; None if they are not known."""
+        if self.distinct > len(self.numbers) or -1 in self.shown:
+            return None
+        if self.colored or self.shown:
+            return self.numbers if self.colored else self.shown
+        scale = {"1": 0xFFFFFF, "L": 0x010101, "LA": 0x010101, "RGB": 0x010101, "RGBA": 0x010101}.get(self.mode)
+        return tuple(value * scale for value in self.numbers) if scale is not None else None
 
 
 def glance(path: Path) -> Glance:
@@ -126,33 +136,26 @@ def _of_mask(path: Path, picture: Image.Image, header: Header) -> MaskGlance:
     if len(numbers) > MOST_NUMBERS:
         return known
     values: list[int] = numbers.tolist()
-    return known._replace(numbers=tuple(values), counts=tuple(counts.tolist()), shown=_shown(picture, values))
-
-
-def _shown(picture: Image.Image, values: list[int]) -> tuple[int, ...]:
-    """The packed colour of each value, -1 where the palette has none; none at all for colours and deep numbers."""
-    if picture.mode == "P":
-        flat = picture.getpalette("RGB") or []
-        palette = [pack((r, g, b)) for r, g, b in zip(flat[::3], flat[1::3], flat[2::3], strict=False)]
-        return tuple(palette[value] if value < len(palette) else -1 for value in values)
-    scale = {"1": 0xFFFFFF, "L": 0x010101, "RGB": 0x010101}.get(picture.mode)
-    return tuple(value * scale for value in values) if scale is not None and values[-1] < 256 else ()
+    known = known._replace(numbers=tuple(values), counts=tuple(counts.tolist()))
+    if picture.mode != "P":
+        return known
+    flat = picture.getpalette("RGB") or []
+    palette = [pack((r, g, b)) for r, g, b in zip(flat[::3], flat[1::3], flat[2::3], strict=False)]
+    return known._replace(shown=tuple(palette[value] if value < len(palette) else -1 for value in values))
 
 
 def _glance_from_json(tree: list) -> Glance:
-    head, (halved, alpha, constant, likeness) = _head_from_json(tree), tree[5:]
-    return Glance(*head, halved, alpha, constant, None if likeness is None else Likeness(*likeness))
+    kind, mode, size, turned, fault, halved, alpha, constant, likeness = tree
+    known = Likeness(*likeness) if likeness is not None else None
+    return Glance(kind, mode, tuple(size), turned, fault and tuple(fault), halved, alpha, constant, known)
 
 
 def _mask_glance_from_json(tree: list) -> MaskGlance:
-    head, (colored, distinct, numbers, counts, shown) = _head_from_json(tree), tree[5:]
-    return MaskGlance(*head, colored, distinct, tuple(numbers), tuple(counts), tuple(shown))
-
-
-def _head_from_json(tree: list) -> tuple:
-    """The fields that both kinds of glance have."""
-    kind, mode, size, turned, fault = tree[:5]
-    return kind, mode, tuple(size), turned, None if fault is None else tuple(fault)
+    kind, mode, size, turned, fault, colored, distinct, *lists = tree
+    numbers, counts, shown = map(tuple, lists)
+    return MaskGlance(
+        kind, mode, tuple(size), turned, fault and tuple(fault), colored, distinct, numbers, counts, shown
+    )
 
 
 GLANCES = Kind("image", glance, _glance_from_json, alone=True)

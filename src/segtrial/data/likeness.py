@@ -87,9 +87,9 @@ def looks_of(items: Sequence[Item], likenesses: Sequence[Likeness]) -> Looks:
     """How these items look, by what was seen of each."""
     bits = np.array([(one.hash, one.mirrored) for one in likenesses], dtype=np.uint64).reshape(-1, 2).T
     greys = np.empty((len(likenesses), 256), np.float32)
-    for start in range(0, len(likenesses), ROWS):  # some at once: bounds memory
-        block = [np.frombuffer(b64decode(one.grey), "<u2") for one in likenesses[start : start + ROWS]]
-        greys[start : start + ROWS] = _standard(np.stack(block).astype(np.float32) / STEPS)
+    for start in range(0, len(likenesses), PAIRS):  # some at once: bounds memory
+        block = [np.frombuffer(b64decode(one.grey), "<u2") for one in likenesses[start : start + PAIRS]]
+        greys[start : start + PAIRS] = _standard(np.stack(block).astype(np.float32) / STEPS)
     return Looks(tuple(items), bits[0], bits[1], greys, tuple(one.digest for one in likenesses))
 
 
@@ -143,7 +143,8 @@ def close_hashes(
     hashes: UInt64[np.ndarray, " n"], among: UInt64[np.ndarray, " m"], most: int = COPY_BITS
 ) -> tuple[Integer[np.ndarray, " p"], Integer[np.ndarray, " p"]]:
     """Index pairs of hashes that differ in at most `most` bits."""
-    return np.nonzero(np.bitwise_count(hashes[:, None] ^ among[None]) <= most)
+    one, other = np.nonzero(np.bitwise_count(hashes[:, None] ^ among[None]) <= most)
+    return one, other
 
 
 def copies(looks: Looks, progress: Callable[[int, int], object] | None = None) -> list[tuple[int, int, bool]]:
@@ -153,14 +154,15 @@ def copies(looks: Looks, progress: Callable[[int, int], object] | None = None) -
     with the earliest whose mirror image it is: at most two pairs. Of pictures with equal hashes the later ones are
     compared with the first alone: what is a copy of a copy may have no pair of its own.
 
-    All pairs of hashes, in blocks; memory grows with the number of pictures, not of pairs.
+    All pairs of hashes are compared, in blocks: memory grows with the number of pictures, not of pairs. A picture that
+    was found to be a copy is compared with no later one. `progress(done, total)` counts pictures.
     """
     _, firsts, which = np.unique(looks.hashes, return_index=True, return_inverse=True)
     everything, search = np.arange(len(looks.items)), _Search(looks)
     search.add(False, firsts[which], everything)
     firsts = np.sort(firsts)
     straight, turned = looks.hashes, looks.mirrored
-    for done, block in enumerate(blocks := list(_blocks(len(looks.items), len(looks.items), PAIRED)), start=1):
+    for block in _blocks(len(looks.items), len(looks.items), PAIRED):
         rows = everything[block]
         heads = firsts[np.searchsorted(firsts, block.start) : np.searchsorted(firsts, block.stop)]
         for mirrored, low, low_hashes, high, high_hashes in (
@@ -172,7 +174,7 @@ def copies(looks: Looks, progress: Callable[[int, int], object] | None = None) -
             one, other = close_hashes(low_hashes[low], high_hashes[high])
             search.add(mirrored, low[one], high[other])
         if progress is not None:
-            progress(done, len(blocks))
+            progress(block.stop, len(looks.items))
     return search.pairs()
 
 

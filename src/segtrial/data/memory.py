@@ -33,7 +33,8 @@ STEPS = 16
 class Kind(Generic[Source, Seen]):
     """A question about files or items: `look` answers it, and `load` is the inverse of `dump` and a turn through JSON.
 
-    Two kinds of one `name` give one answer. `alone`: `look` is a function that processes can import.
+    Two kinds of one `name` give one answer. `alone`: `look` is a function that processes can import. `mark` changes
+    where other files than those of an item do, on which the answer depends.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kind(Generic[Source, Seen]):
     load: Callable[[Any], Seen]
     dump: Callable[[Seen], Any] = lambda seen: seen
     alone: bool = False
+    mark: Callable[[Source], str] | None = None
 
 
 class Memory:
@@ -60,7 +62,7 @@ class Memory:
         fresh: dict[tuple[str, str], tuple[str, Source]] = {}
         for name, source in zip(names, sources, strict=True):
             if name not in self._now and name not in fresh:
-                mark = _mark(source)  # before it is looked at: if it changes meanwhile, it is looked at again
+                mark = _mark(kind, source)  # before it is looked at: if it changes meanwhile, it is looked at again
                 if not self._recall(kind, name, mark):
                     fresh[name] = (mark, source)
         found = self._looked_at(kind, fresh)
@@ -153,11 +155,12 @@ def _name(source: Path | Item) -> str:
     return f"{source.key} {source.image or ''}" if isinstance(source, Item) else str(source)
 
 
-def _mark(source: Path | Item) -> str:
+def _mark(kind: Kind[Source, Any], source: Source) -> str:
     """Its files with their sizes and times; "" for what has none, which is never remembered."""
     files = (source.image, source.target) if isinstance(source, Item) else (source,)
     try:
-        return " ".join(f"{path.name} {stamp(path)}" for path in files if path is not None)
+        mark = " ".join(f"{path.name} {stamp(path)}" for path in files if path is not None)
+        return f"{mark} {kind.mark(source)}" if mark and kind.mark is not None else mark
     except DataError:
         return ""
 

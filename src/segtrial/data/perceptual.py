@@ -61,7 +61,8 @@ def hash_of(greys: Float32[np.ndarray, "n 32 32"]) -> UInt64[np.ndarray, " n"]:
     """
     waves = _waves()
     low = (waves @ greys @ waves.T).reshape(len(greys), 64)  # n 8 32 @ 32 8
-    bits = low > np.median(low, axis=1, keepdims=True)
+    middle = np.sort(low, axis=1)[:, 31:33]
+    bits = low > (middle[:, :1] + middle[:, 1:]) / 2
     return np.packbits(bits, axis=1).view(">u8").reshape(len(greys)).astype(np.uint64)
 
 

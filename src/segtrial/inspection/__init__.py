@@ -93,16 +93,17 @@ def inspect(
 
     `against`: another source, whose pictures should not be in this one, such as the data of a test.
     `cache`: where what was seen is kept for the next time (default: the user's cache folder). `progress(done, total)`
-    is called while files are looked at. `processes` that look at thousands of them; None is one for each core, for
-    programs whose main file may be imported again (`if __name__ == "__main__":`). The answer is the same.
+    is called while files are looked at, and while they are compared. `processes` look at thousands of them; None is
+    one for each core, for programs whose main file may be imported again (`if __name__ == "__main__":`). The answer
+    does not depend on them.
     """
     place = str(Path(source).resolve()) if Path(source).exists() else str(source)
     file = (cache or default_cache()) / "inspect" / f"{sha256(place.encode())[:20]}.jsonl"
     with remembering(file, processes, progress):
-        return _inspected(source, against)
+        return _inspected(source, against, progress)
 
 
-def _inspected(source: str | Path, against: str | Path | None) -> Inspection:
+def _inspected(source: str | Path, against: str | Path | None, progress: Progress | None) -> Inspection:
     """As `inspect`, of what is remembered or looked at now."""
     understood = understand_source(source)
     known, encoding = _known(understood)
@@ -120,7 +121,7 @@ def _inspected(source: str | Path, against: str | Path | None) -> Inspection:
             found = [_mended(one) for one in found]
     found += _findings(understood, known, encoding, records, whole=whole)
     if understood.dataset is not None:
-        found += _alike(understood.dataset, whole=whole)
+        found += _alike(understood.dataset, progress, whole=whole)
     held = None
     if against is not None:
         held, shared = hold_against(understood, str(source), str(against))
@@ -170,7 +171,7 @@ def _findings(
     return found
 
 
-def _alike(dataset: Dataset, *, whole: bool) -> list[Finding]:
+def _alike(dataset: Dataset, progress: Progress | None, *, whole: bool) -> list[Finding]:
     """Findings on pictures that look like others: copies, and near neighbours in other parts."""
     items = [item for members in dataset.parts.values() for item in members]
     if len(items) > MOST_COMPARED:
@@ -178,7 +179,7 @@ def _alike(dataset: Dataset, *, whole: bool) -> list[Finding]:
         fix = f"Inspect parts of the data with at most {MOST_COMPARED} images"
         return [finding("duplicate.skipped", "note", message, fix, count=len(items))]
     looks = look_at(items, dataset.read)
-    return [*check_duplicates(dataset, looks, whole=whole), *check_leaks(dataset, looks)]
+    return [*check_duplicates(dataset, looks, whole=whole, progress=progress), *check_leaks(dataset, looks)]
 
 
 def _tightened(encoding: Encoding, records: list[Record]) -> Encoding:

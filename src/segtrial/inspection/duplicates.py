@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from segtrial.data.likeness import Looks, copies, pixel_digest
+from segtrial.data.memory import Progress
 from segtrial.data.sample import Dataset
 from segtrial.errors import DataError, listing
 from segtrial.inspection.finding import Finding, Severity, finding
@@ -19,7 +20,9 @@ KEEP_ONE = "Keep one of each"
 KEEP_IN_ONE = "Keep one of each, in one part only"
 
 
-def check_duplicates(dataset: Dataset, looks: Looks, *, whole: bool = False) -> list[Finding]:
+def check_duplicates(
+    dataset: Dataset, looks: Looks, *, whole: bool = False, progress: Progress | None = None
+) -> list[Finding]:
     """All findings on pictures that are there more than once. `whole`: a picture has one class, and no mask.
 
     Equal are pictures with the same bytes or the same pixels; near are copies that were encoded anew, resized, relit
@@ -30,7 +33,7 @@ def check_duplicates(dataset: Dataset, looks: Looks, *, whole: bool = False) -> 
     looks = looks[order]  # what is there twice is named in the other part
     keys = [item.key for item in looks.items]
     parts = [part_of[key] for key in keys]
-    alike = copies(looks)
+    alike = copies(looks, progress)
     marks = _marks(dataset, looks, alike)
     equal = _repeats(marks)
     near = _followers((one, other) for one, other, _ in alike if marks[one] != marks[other])

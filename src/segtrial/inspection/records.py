@@ -140,7 +140,8 @@ class Looker:
         """What a memory calls the question that a call answers: by the rule by which masks are read."""
         names = self.dataset.classes.names if self.dataset else ()
         rule = [self.encoding and self.encoding.describe(), self.classes, self.whole, names]
-        return Kind(f"item {sha256(json.dumps(rule).encode())[:20]}", self, _told_from_json, _told_to_json)
+        mark = self.dataset.fingerprint if self.dataset else None  # of every file that is read for an item
+        return Kind(f"item {sha256(json.dumps(rule).encode())[:20]}", self, _told_from_json, _told_to_json, mark=mark)
 
     @cached_property
     def _meanings(self) -> dict[int, int]:
@@ -198,10 +199,11 @@ def _numbers(seen: MaskGlance, *, packed: bool) -> tuple[list[int], list[int]] |
         return None
     if packed == seen.colored:
         return list(seen.numbers), list(seen.counts)
-    if not packed or not seen.shown or -1 in seen.shown:
+    shown = seen.colors()
+    if not packed or shown is None:
         return None
     pixels: Counter[int] = Counter()
-    for color, count in zip(seen.shown, seen.counts, strict=True):
+    for color, count in zip(shown, seen.counts, strict=True):
         pixels[color] += count
     colors = sorted(pixels)
     return colors, [pixels[color] for color in colors]
