@@ -1,6 +1,7 @@
 """Masks, arrays and lists of classes as exports break them: each is named by `inspect`, or read for what it is."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,82 @@ def test_a_side_without_the_other_is_named(make, cache, names, alone):
         assert (one.code, one.severity) == ("class.one_sided", "warning")
         assert one.message.endswith(f"no class: {', '.join(alone)}")
         assert "augment.flip_horizontal=0" in one.fix
+
+
+# ---- layouts --------------------------------------------------------------------------------------------------------
+
+SQUARES = [{"label": "cat", "points": [[2, 2], [6, 2], [6, 6], [2, 6]], "shape_type": "polygon"}]
+RING = [2, 2, 6, 2, 6, 6, 2, 6]
+
+
+def outlines(tool: str) -> dict[str, str]:
+    """Five pictures described as a tool does it: in one file, or in one each."""
+    if tool == "labelme":
+        size = {"imageHeight": 48, "imageWidth": 64}
+        return {
+            f"images/{name}.json": json.dumps({"shapes": SQUARES, "imagePath": f"{name}.png", **size}) for name in NAMES
+        }
+    if tool == "coco":
+        images = [{"id": n, "file_name": f"{name}.png", "height": 48, "width": 64} for n, name in enumerate(NAMES)]
+        shapes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": [RING]} for n in range(len(NAMES))]
+        table = {"images": images, "annotations": shapes, "categories": [{"id": 1, "name": "cat"}]}
+        return {"labels.json": json.dumps(table)}
+    if tool == "via":
+        form = {"name": "polygon", "all_points_x": RING[::2], "all_points_y": RING[1::2]}
+        one = {"regions": [{"shape_attributes": form, "region_attributes": {"class": "cat"}}]}
+        return {"via.json": json.dumps({f"{name}.png": {"filename": f"{name}.png", **one} for name in NAMES})}
+    shape = '<polygon label="cat" points="2,2;6,2;6,6;2,6" z_order="0"/>'
+    images = "".join(f'<image id="0" name="{name}.png" width="64" height="48">{shape}</image>' for name in NAMES)
+    meta = "<meta><task><labels><label><name>cat</name></label></labels></task></meta>"
+    return {"annotations.xml": f"<annotations>{meta}{images}</annotations>"}
+
+
+def layered() -> dict[str, np.ndarray]:
+    """A file for each of two classes."""
+    return {
+        f"masks/{kind}/{name}.png": labels([0, n], SIZE) for name in NAMES for n, kind in enumerate(("cat", "dog"), 1)
+    }
+
+
+def listed() -> dict[str, np.ndarray | str]:
+    """Pascal VOC."""
+    files = {name.replace("masks", "SegmentationClass"): mask for name, mask in all_masks(MASK).items()}
+    return files | {"ImageSets/Segmentation/train.txt": "a\nb\nc\n", "ImageSets/Segmentation/val.txt": "d\ne\n"}
+
+
+LAYOUTS = {
+    **{tool: (tool, "images", outlines(tool)) for tool in ("labelme", "coco", "via", "cvat")},
+    "layers": ("layers", "images", layered()),
+    "voc": ("voc", "JPEGImages", listed()),
+    "classes": ("classes", "cat", {f"dog/{name}.png": photo(n + 50, SIZE) for n, name in enumerate(NAMES)}),
+}
+
+
+@pytest.mark.parametrize(("layout", "folder", "files"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_damaged_picture_is_the_only_fault_in_any_layout(make, cache, layout, folder, files):
+    """What describes it, masks, outlines and lists, is no fault, and the others are understood."""
+    pictures = {f"{folder}/{name}.png": photo(n, SIZE) for n, name in enumerate(NAMES)}
+    whole = inspect(make(pictures | files), cache=cache)
+    assert (whole.layout, whole.failed) == (layout, False)
+    found = inspect(make({f"{folder}/b.png": b""}), cache=cache)
+    the(found, "image.empty", "error", f"{folder}/b.png", "Put a picture there")
+    assert (found.layout, codes(found)) == (layout, {"image.empty"})
+    assert sum(found.parts.values()) == sum(whole.parts.values()) - 1
+    assert found.shares
+
+
+def test_every_file_of_a_picture_is_looked_at_again_when_it_changes(make, cache):
+    """The second of its masks, in a folder that was inspected before."""
+    pictures = {f"images/{name}.png": photo(n, SIZE) for n, name in enumerate(NAMES)}
+    assert not inspect(make(pictures | layered()), cache=cache).failed
+    found = inspect(make({"masks/dog/b.png": b""}), cache=cache)
+    the(found, "mask.empty", "error", "masks/dog/b.png", "Put a picture there")
+
+
+def test_a_mask_without_its_picture_is_named_in_layers(make, cache):
+    pictures = {f"images/{name}.png": photo(n, SIZE) for n, name in enumerate(NAMES) if name != "b"}
+    found = inspect(make(pictures | layered()), cache=cache)
+    [one] = of(found, "pair.missing")
+    assert (one.severity, one.files) == ("error", ("masks/cat/b.png", "masks/dog/b.png"))
+    assert "Name masks" in one.fix
+    assert (codes(found), found.layout) == ({"pair.missing"}, "layers")

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from segtrial.classes import Classes
-from segtrial.data._walk import PART_WORDS, File, walk
+from segtrial.data._walk import PART_WORDS, File, hidden_files, hiding, walk
 from segtrial.data.pairing import find_pairs
 from segtrial.data.pictures import EXTENSIONS, Header, read_header, read_image
 from segtrial.data.polygons import BACKGROUND, Ring, Shape, paint
@@ -86,7 +86,9 @@ class Pictures:
     by_stem: dict[str, list[File]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        for file in walk(self.root).pictures:
+        with hiding(frozenset()):  # what is passed over is described all the same
+            files = walk(self.root).pictures
+        for file in files:
             self.by_name[unicodedata.normalize("NFC", file.path.name)].append(file)
             self.by_stem[file.stem].append(file)
 
@@ -237,6 +239,8 @@ def open_drawings(
     root: Path, layout: str, names: Names, drawings: Sequence[Drawing], options: SplitOptions, notes: Sequence[str]
 ) -> Dataset:
     """Items, groups and parts. Raises PairingError for a picture that is described twice."""
+    hidden = hidden_files()
+    drawings = [drawing for drawing in drawings if str(drawing.image) not in hidden]
     keyed = _keyed(root, drawings)
     items = [Item(key, key, drawing.image, drawing.source) for key, drawing in sorted(keyed.items())]
     channels, mixed = channels_of(root, items)

@@ -88,10 +88,15 @@ def hiding(paths: frozenset[str]) -> Iterator[None]:
         _sight.reset(token)
 
 
-def hidden_stems() -> frozenset[str]:
-    """The names, without endings, of the files that `walk` passes over now: lists may name them all the same."""
+def hidden_files() -> frozenset[str]:
+    """The files that `walk` passes over now."""
     sight = _sight.get()
-    return frozenset(Path(path).stem for path in sight.hidden) if sight is not None else frozenset()
+    return sight.hidden if sight is not None else frozenset()
+
+
+def hidden_stems() -> frozenset[str]:
+    """Their names, without endings: lists may name them all the same."""
+    return frozenset(Path(path).stem for path in hidden_files())
 
 
 def walk(root: Path) -> Found:

@@ -108,7 +108,9 @@ def _items(root: Path, images: list[Path], kind: str) -> list[Item]:
     alone = [image.relative_to(root) for image, mask in pairs if not mask.is_file()]
     if alone:
         found = f"{len(alone)} images without a mask: {listing(alone)}"
-        raise PairingError(root, found, f"Add NAME_{MASKS}_{kind}.png at the same place below {MASKS}/")
+        error = PairingError(root, found, f"Add NAME_{MASKS}_{kind}.png at the same place below {MASKS}/")
+        error.files = tuple(map(str, alone))
+        raise error
     return [
         Item(image.relative_to(root).with_suffix("").as_posix(), image.parent.name, image, mask)
         for image, mask in pairs

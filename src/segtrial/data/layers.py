@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from segtrial.data._annotation import Names, name_classes
-from segtrial.data._walk import File, walk
+from segtrial.data._walk import File, hidden_stems, walk
 from segtrial.data.masks import as_values, check_size, read_mask_picture
 from segtrial.data.pictures import Header, read_header, read_image
 from segtrial.data.polygons import BACKGROUND
@@ -109,13 +109,9 @@ def recognises(root: Path) -> bool:
     if not masks or not images or not all(mask.rest for mask in masks):
         return False
     places = {(file.part, *file.rest, file.stem) for file in images}
-    classes: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for mask in masks:
-        place = _in_folder(mask, places)
-        if place is None:
-            return False
-        classes[place].add(mask.rest[-1])
-    return max(map(len, classes.values())) > 1
+    placed = [(place, mask.rest[-1]) for mask in masks if (place := _in_folder(mask, places)) is not None]
+    classes = Counter(place for place, _ in set(placed))
+    return 2 * len(placed) > len(masks) and max(classes.values()) > 1  # those without a picture are named later
 
 
 def open_layers(root: Path, options: SplitOptions) -> Dataset:
@@ -142,12 +138,14 @@ def layered(root: Path, images: Sequence[File], masks: Sequence[File]) -> Layere
         place, label = _in_folder(mask, known), mask.rest[-1] if mask.rest else ""
         if place is None:
             place, label = _in_name(mask, known)
-        if place is None:
+        if place is None and not _of_hidden(mask):
             lost.append(mask.path.relative_to(root))
-        else:
+        elif place is not None:
             layers[by_place[place].key].append((label, mask.path))
     if lost:
-        raise PairingError(root, f"{len(lost)} masks name no picture and class: {listing(lost)}", DECLARE)
+        error = PairingError(root, f"{len(lost)} masks name no picture and class: {listing(lost)}", DECLARE)
+        error.files = tuple(map(str, lost))
+        raise error
     keys = {file.key: file for file in images}
     bare = [file.path.name for file in images if file.key not in layers]
     notes = [f"{len(masks)} mask files, one for each class or object, of {len(layers)} pictures; the smaller on top"]
@@ -174,6 +172,11 @@ def _in_folder(mask: File, places: Places) -> tuple[str, ...] | None:
         return None
     stems = (mask.stem, re.sub(r"[_\-. ]\d+$", "", mask.stem))
     return next((place for stem in stems if (place := (mask.part, *mask.rest[:-1], stem)) in places), None)
+
+
+def _of_hidden(mask: File) -> bool:
+    """Whether the picture of a mask may be one that is passed over now."""
+    return any(re.match(rf"{re.escape(stem)}($|[_\-. ])", mask.stem) for stem in hidden_stems())
 
 
 def _in_name(mask: File, places: Places) -> tuple[tuple[str, ...] | None, str]:

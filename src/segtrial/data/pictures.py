@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
+STARTS = (PNG_START, b"\xff\xd8\xff", b"GIF8")
+"""What files of known formats begin with."""
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange height and width
@@ -73,7 +75,7 @@ def opened_file(place: str | Path, file: io.BufferedReader | io.BytesIO) -> Iter
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _bomb(place, str(error)) from error
     except UnidentifiedImageError as error:
-        raise ImageError(place, _content(file), f"Put a picture there ({', '.join(FORMATS)})") from error
+        raise _unidentified(place, file) from error
     except UserError:
         raise
     except Exception as error:  # decoders meet damage with whatever breaks first: ValueError, SyntaxError, TypeError
@@ -249,11 +251,15 @@ def _unopened(path: Path, error: OSError) -> str:
     return f"cannot be opened ({error.strerror})"
 
 
-def _content(file: io.BufferedReader | io.BytesIO) -> str:
+def _unidentified(place: str | Path, file: io.BufferedReader | io.BytesIO) -> ImageError:
+    """The error for what no decoder takes."""
     file.seek(0)
     start = file.read(32)
+    if start.startswith(STARTS):
+        return _damaged(place, ValueError("little more is there than its beginning"))
+    found = f"not a picture of a known format: it starts with {start[:8]!r}"
     if not start:
-        return "empty file (0 bytes)"
-    if start.lstrip()[:1] in (b"<", b"{", b"["):
-        return f"not a picture but text: it starts with {start.decode('latin-1').strip()[:24]!r}"
-    return f"not a picture of a known format: it starts with {start[:8]!r}"
+        found = "empty file (0 bytes)"
+    elif start.lstrip()[:1] in (b"<", b"{", b"["):
+        found = f"not a picture but text: it starts with {start.decode('latin-1').strip()[:24]!r}"
+    return ImageError(place, found, f"Put a picture there ({', '.join(FORMATS)})")

@@ -33,6 +33,7 @@ from segtrial.data._annotation import (
     read_json,
 )
 from segtrial.data._parallel import all_of
+from segtrial.data._walk import hidden_files
 from segtrial.data.pictures import read_header
 from segtrial.data.polygons import Shape, ellipse, rectangle
 from segtrial.data.sample import Dataset
@@ -80,16 +81,18 @@ def open_via(root: Path, options: SplitOptions) -> Dataset:
     attribute = _attribute(root, regions)
     shown = [region for region in regions if region.ring is not None]
     names = name_classes(files[0], sorted({_label(region, attribute) for region in shown}))
-    pictures = Pictures(root)
+    pictures, hidden = Pictures(root), hidden_files()
 
-    def draw(entry: Entry) -> Drawing:
+    def draw(entry: Entry) -> Drawing | None:
         part = part_in(entry.source.relative_to(root).with_suffix("").as_posix())
         image = pictures.find(entry.place, entry.source, entry.name, part)
+        if str(image) in hidden:
+            return None
         drawn = [(region, region.ring) for region in entry.regions if region.ring is not None]
         shapes = tuple(Shape(names.index[_label(region, attribute)], (ring,)) for region, ring in drawn)
         return Drawing(image, entry.source, read_header(image).size, shapes, part)
 
-    drawings = all_of(root, draw, entries)
+    drawings = [drawing for drawing in all_of(root, draw, entries) if drawing is not None]
     by = f"classes are the values of {attribute!r}" if attribute else f"no region attributes: one class, {ONLY_CLASS}"
     notes = [f"VIA regions: {listing(file.relative_to(root) for file in files)}; {by}"]
     if len(shown) < len(regions):

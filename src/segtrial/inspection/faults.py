@@ -19,7 +19,7 @@ CODES = (  # what the words are, and the code they have; "*" is the kind of file
     (r"pixels are of kind|cannot be of kind", "*.range"),
     (r"the mask is \(.* but the image is", "mask.size"),  # of arrays
     (r"the (image|mask) is \(.*\) of ", "*.range"),
-    (r"no array \w+ among|^it holds \w+, ", "file.arrays"),
+    (r"no array \w+ among|no array of|^it holds \w+, ", "file.arrays"),
     (r"broken link", "file.link"),
     (r"cannot be followed", "file.link"),
     (r"it is a (pipe|folder|device)", "file.kind"),
@@ -39,7 +39,7 @@ CODES = (  # what the words are, and the code they have; "*" is the kind of file
     (r"the mask of one class holds", "mask.layer"),
     (r"share one name", "pair.same_name"),
     (r"several masks each", "pair.annotators"),
-    (r"without a mask|without an image|name no picture and class", "pair.missing"),
+    (r"without a mask|without an image|name no picture and class|there is no picture|have no file in", "pair.missing"),
     (r"no image is called|no image begins with|in several parts|there is no file", "part.list"),
     (r"looks like a mask|no picture below|and no masks", "layout.unknown"),
     (r"too few", "part.few"),

@@ -14,7 +14,7 @@ from segtrial.data.pictures import EXTENSIONS
 from segtrial.data.reading import items_of
 from segtrial.data.sample import Dataset, Item
 from segtrial.data.split import SplitOptions
-from segtrial.errors import DataError, DataNotFound, PairingError, UserError
+from segtrial.errors import DataError, DataNotFound, ImageError, PairingError, UserError
 from segtrial.inspection.faults import file_of
 
 LEFT_OUT = "left out"
@@ -125,6 +125,8 @@ def _are_classes(path: Path, error: UserError) -> bool:
         if any(file.role for file in walk(path).pictures):
             return False
         open_dataset(path, SplitOptions(), "classes")
+    except ImageError:
+        return True  # and a picture is damaged
     except UserError:
         return False
     return True
