@@ -146,8 +146,9 @@ def _of_mask(path: Path, picture: Image.Image, header: Header) -> MaskGlance:
 
 def _glance_from_json(tree: list) -> Glance:
     kind, mode, size, turned, fault, halved, alpha, constant, likeness = tree
-    known = Likeness(*likeness) if likeness is not None else None
-    return Glance(kind, mode, tuple(size), turned, fault and tuple(fault), halved, alpha, constant, known)
+    fault = None if fault is None else tuple(fault)
+    known = None if likeness is None else Likeness(*likeness)
+    return Glance(kind, mode, tuple(size), turned, fault, halved, alpha, constant, known)
 
 
 def _mask_glance_from_json(tree: list) -> MaskGlance:
