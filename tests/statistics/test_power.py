@@ -51,9 +51,14 @@ def test_power_is_that_of_scipy_and_of_simulated_tests(seeds, difference):
     limit = stats.t.ppf(0.975, seeds - 1)
     t = stats.nct(seeds - 1, difference * seeds**0.5)
     found = predicted_power(1.0, seeds, difference)
-    assert found == pytest.approx(t.sf(limit) + t.cdf(-limit), abs=1e-6)
+    assert found == pytest.approx(t.sf(limit) + t.cdf(-limit), abs=1e-4)
     samples = np.random.default_rng(0).normal(difference, 1, size=(seeds, 20_000))
     assert found == pytest.approx(np.mean(stats.ttest_1samp(samples, 0).pvalue < 0.05), abs=0.01)
+
+
+@pytest.mark.parametrize("difference", [30.0, -1000.0])
+def test_what_cannot_be_missed_has_power_1(difference):
+    assert predicted_power(1.0, 10, difference) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("seeds", [5, 10, 30])

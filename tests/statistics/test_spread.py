@@ -15,14 +15,38 @@ def test_one_source_of_variance_has_its_own_freedom():
     assert Estimate(0.0, 0.0, 7).freedom == 6
 
 
-def test_two_sources_have_the_freedom_of_welch():
+def test_two_sources_have_less_freedom_than_welchs_test():
     # Welch's t-test adds two such variances: those of the means of two samples
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=5), 3 * rng.normal(size=9) + 2
     ours = Estimate(x.mean() - y.mean(), x.var(ddof=1), 5, y.var(ddof=1) / 9, 8.0)
     theirs = stats.ttest_ind(x, y, equal_var=False)
-    assert (ours.freedom, ours.p) == pytest.approx((theirs.df, theirs.pvalue))
-    assert ours.interval(0.9) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+    assert 4 < ours.freedom < theirs.df
+    t = stats.t(ours.freedom)
+    assert ours.p == pytest.approx(2 * t.sf(abs(theirs.statistic)))
+    half = t.ppf(0.95) * abs(ours.center / theirs.statistic)
+    assert ours.interval(0.9) == pytest.approx((ours.center - half, ours.center + half))
+
+
+def test_freedom_by_hand():
+    # equal variances of 4 and 8 degrees: 1 / (1/2 / 4 + 1/2 / 8)
+    assert Estimate(0.0, 5.0, 5, 1.0, 8.0).freedom == pytest.approx(16 / 3)
+
+
+def test_what_both_do_counts_once_and_never_makes_the_error_less_than_one_alone():
+    assert Estimate(0.0, 5.0, 5, 1.0, 8.0, 0.5).error == pytest.approx(1.5**0.5)
+    assert Estimate(0.0, 5.0, 5, 1.0, 8.0, 1.5).error == pytest.approx(1)
+    assert Estimate(0.0, 5.0, 5, 2.0, 8.0, 1.5).error == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize(("seeds", "blocks"), [(3, 5), (3, 50), (5, 20), (10, 5)])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.85, 0.95])
+def test_sums_of_any_two_variances_are_covered(seeds, blocks, share):
+    rng = np.random.default_rng(0)
+    drawn = seeds * share * rng.chisquare(seeds - 1, 20_000) / (seeds - 1)
+    scenes = (1 - share) * rng.chisquare(blocks - 1, 20_000) / (blocks - 1)
+    low, high = Estimate(rng.standard_normal(20_000), drawn, seeds, scenes, blocks - 1.0).interval(0.95)
+    assert np.mean((low <= 0) & (high >= 0)) > 0.94
 
 
 @pytest.mark.parametrize("blocks", [2, 5, 50, 1500])

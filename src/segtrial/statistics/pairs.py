@@ -218,9 +218,11 @@ def _fault(values: np.ndarray) -> str:
 
 def _single(estimate: Estimate) -> Estimate:
     """The only column, as numbers."""
-    parts = (estimate.center, estimate.seed_variance, estimate.scene_variance)
-    center, seeds, scenes = (float(np.asarray(part).item()) for part in parts)
-    return Estimate(center, seeds, int(estimate.seeds), scenes, float(estimate.scene_freedom))
+    center, seeds, scenes, both = (
+        float(np.asarray(part).item())
+        for part in (estimate.center, estimate.seed_variance, estimate.scene_variance, estimate.both_variance)
+    )
+    return Estimate(center, seeds, int(estimate.seeds), scenes, float(estimate.scene_freedom), both)
 
 
 def _probability(values: np.ndarray, level: float) -> tuple[float | None, Interval | NoInterval]:

@@ -22,13 +22,14 @@ _MOST_SIZES = 1000
 class Estimate:
     """A mean over `seeds` seeds and what is known of its error; numbers, or arrays of one shape.
 
-        error^2 = seed_variance / seeds + scene_variance
-        freedom = error^4 / ((seed_variance / seeds)^2 / (seeds - 1) + scene_variance^2 / scene_freedom)
+        S = seed_variance / seeds,   G = scene_variance,   B = both_variance
+        error^2 = max(S + G - B, S, G)
+        1 / freedom = S / (S + G) / (seeds - 1) + G / (S + G) / scene_freedom
 
-    `seed_variance` is of one seed; `scene_variance` of the mean, 0 where the images are given. What seeds and scenes
-    do together is in both terms, so it counts twice: the error errs on the wide side.
-
-    Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
+    `seed_variance` is of one seed; the others are of the mean, 0 where the images are given. What seeds and scenes do
+    together is in S and in G, so one of the two is taken off: Cameron, Gelbach and Miller, Robust inference with
+    multiway clustering, JBES 29, 2011. The freedom is that of Satterthwaite, Biometrics Bulletin 2, 1946, with shares
+    in place of their squares, and so less: with his, intervals of 3 seeds cover as little as .92.
     """
 
     center: Number
@@ -36,17 +37,19 @@ class Estimate:
     seeds: int | np.ndarray
     scene_variance: Number = 0.0
     scene_freedom: Number = 1.0
+    both_variance: Number = 0.0
 
     @property
     def error(self) -> Number:
-        return np.sqrt(np.asarray(self.seed_variance / self.seeds + self.scene_variance))
+        seeds, scenes = self.seed_variance / self.seeds, np.asarray(self.scene_variance)
+        return np.sqrt(np.maximum(seeds + scenes - self.both_variance, np.maximum(seeds, scenes)))
 
     @property
     def freedom(self) -> Number:
-        seeds, scenes = self.seed_variance / self.seeds, np.asarray(self.scene_variance)
-        spent = np.asarray(seeds**2 / (self.seeds - 1) + scenes**2 / self.scene_freedom)
-        certain = np.broadcast_to(self.seeds - 1.0, spent.shape).copy()  # no variance at all: any number will do
-        return np.divide((seeds + scenes) ** 2, spent, out=certain, where=spent > 0)
+        seeds, scenes = np.asarray(self.seed_variance / self.seeds), np.asarray(self.scene_variance)
+        total = seeds + scenes
+        share = np.divide(seeds, total, out=np.ones_like(total), where=total > 0)
+        return 1 / (share / (self.seeds - 1) + (1 - share) / self.scene_freedom)
 
     def interval(self, level: float) -> tuple[Number, Number]:
         """center -+ t((1 + level) / 2; freedom) error."""
@@ -85,9 +88,17 @@ def of_seeds_and_scenes(
     Delete-one-block jackknife: Shao and Tu, The jackknife and bootstrap, 1995, section 2.1. `sizes` are the images
     of each block.
     """
-    blocks = without.shape[1]
+    seeds, blocks = without.shape[:2]
     scenes = (blocks - 1) * without.mean(axis=0).var(axis=0)
-    return Estimate(values.mean(axis=0), values.var(axis=0, ddof=1), len(values), scenes, block_freedom(sizes))
+    both = _both(without) / (seeds * blocks)
+    return Estimate(values.mean(axis=0), values.var(axis=0, ddof=1), seeds, scenes, block_freedom(sizes), both)
+
+
+def _both(without: Float[np.ndarray, "s m k"]) -> Float[np.ndarray, " k"]:
+    """The mean square of what seed and block do not explain in the pseudo-values m value_i - (m - 1) without_ij."""
+    seeds, blocks = without.shape[:2]
+    rest = without - without.mean(axis=1, keepdims=True) - without.mean(axis=0) + without.mean(axis=(0, 1))
+    return (blocks - 1) / (seeds - 1) * (rest**2).sum(axis=(0, 1))
 
 
 def block_freedom(sizes: Num[np.ndarray, " m"]) -> float:
@@ -128,13 +139,13 @@ def split(values: Float[np.ndarray, " s"], without: Float[np.ndarray, "s m"]) ->
     seeds, blocks = without.shape
     if not (np.isfinite(values).all() and np.isfinite(without).all()):
         return None
-    pseudo = blocks * values[:, None] - (blocks - 1) * without
-    of_seed, of_block = pseudo.mean(axis=1, keepdims=True), pseudo.mean(axis=0, keepdims=True)
-    both = ((pseudo - of_seed - of_block + pseudo.mean()) ** 2).sum() / ((seeds - 1) * (blocks - 1) * blocks)
+    both = float(_both(without[:, :, None])[0]) / blocks
+    of_seed = blocks * values - (blocks - 1) * without.mean(axis=1)
+    of_scene = (blocks - 1) * without.mean(axis=0)
     return VarianceSplit(
-        max(0.0, float(of_seed.var(ddof=1) - both)),
-        max(0.0, float(of_block.var(ddof=1) / blocks - both / seeds)),
-        float(both),
+        max(0.0, float(of_seed.var(ddof=1)) - both),
+        max(0.0, float(of_scene.var(ddof=1)) / blocks - both / seeds),
+        both,
     )
 
 
