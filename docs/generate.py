@@ -26,17 +26,15 @@ JOURNEY = (
     ("words", "shapes errors classes colors randomness files plain_yaml"),
     (
         "rooms that never see each other",
-        "data models losses class_weights counts boundaries calibration image_scores label_quality optimizers schedules"
-        " statistics",
+        "data models losses class_weights counts boundaries calibration image_scores optimizers schedules statistics",
     ),
     ("machinery of that floor", "drawing fetching hardware presets ranks signals tensorfile unpacking"),
     ("what decides a run; rows of counts to scores; public sets", "recipe scores data_sets"),
     ("what an answer means: targets, losses, scores, pictures", "tasks"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
-    ("what an encoder starts from; model + images -> counts; everybody's mean IoU", "pretrained evaluation definitions"),
-    ("the loop; the data doctor; files for others; answers of others", "training inspection exporting answers"),
+    ("what an encoder starts from; model + images -> counts", "pretrained evaluation"),
+    ("the loop; the data doctor", "training inspection"),
     ("curves -> sentences", "fitdoctor"),
-    ("many runs -> a verdict", "comparison"),
     ("records -> pages", "reports"),
     ("the door", "api cli console"),
 )
@@ -52,11 +50,9 @@ def pages() -> dict[Path, str]:
         "counts": counts(),
         "overfit": overfit(),
         "parity": parity(),
-        "inspect-speed": inspect_speed(),
         "label-errors": label_errors(),
         "presets": presets(),
         "task-scores": task_scores(),
-        "leak-effect": leak_effect(),
     }
     return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
@@ -271,51 +267,12 @@ def overfit() -> str:
     return "\n".join([head, *(_overfit_row(run) for run in runs)])
 
 
-def inspect_speed() -> str:
-    """What `benchmarks/inspect_pairs.py` left in results/."""
-    head = "| check | pairs/s | peak memory, MB | kB a pair |\n" + "|---" * 4 + "|"
-    path = ROOT / "results" / "inspect_pairs.json"
-    if not path.exists():
-        return head
-    told = json.loads(path.read_text())
-    names = {"plain": "plain loop", "cold": "inspect, cold", "warm": "inspect, again"}
-    names |= {f"{name}_{told['cores']}_cores": f"{names[name]}, {told['cores']} cores" for name in ("cold", "warm")}
-    rows = [
-        f"| {names[name]} | {rate:,.0f} | {told['peak_mb'][name]:.0f} | {told['kb_per_pair'][name]:.1f} |"
-        for name, rate in told["pairs_per_second"].items()
-    ]
-    return "\n".join([head, *rows])
-
-
 def _overfit_row(run: dict[str, Any]) -> str:
     missed = "" if run["miou"] >= run["aim"] else " (missed)"
     return (
         f"| `{run['spec']}` | {run['miou']:.3f} | {run['aim']:.3f}{missed} | {run['ceiling']:.3f} | {run['stride']} "
         f"| {run['steps']} | {run['seconds']:.0f} |"
     )
-
-
-def leak_effect() -> str:
-    """What a random split of a clip promises, beside an honest one, from results/leak_effect.json."""
-    told = json.loads((ROOT / "results" / "leak_effect.json").read_text())
-    lines = [
-        "| val | near neighbours in train | mIoU on val | elsewhere | promised too much |",
-        "|---|---|---|---|---|",
-    ]
-    names = {"random": "frames drawn at random", "time": "the clip's end, after a gap"}
-    for split, name in names.items():
-        cells = told["table"][split]
-        spans = [_span(cells[column]) for column in ("val", "elsewhere", "promised")]
-        lines.append(f"| {name} | {cells['near']['mean']:.0%} | {' | '.join(spans)} |")
-    count = told["table"]["random"]["val"]["n"]
-    lines.append(
-        f"\n{count} seeds each, {told['steps']} steps, {told['train']} frames to train on, {told['val']} in val."
-    )
-    return "\n".join(lines)
-
-
-def _span(cell: Mapping[str, float]) -> str:
-    return f"{cell['mean']:.3f} ({cell['low']:.3f} to {cell['high']:.3f})"
 
 
 def label_errors() -> str:
@@ -346,19 +303,15 @@ def parity() -> str:
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     formats = list(dict.fromkeys(row["format"] for row in rows))
     head = "| network | " + " | ".join(formats) + " |\n|---" + "|---" * len(formats) + "|"
-    found = {spec: {row["format"]: row for row in rows if row["spec"] == spec} for spec in {row["spec"] for row in rows}}
-    lines = [
-        f"| `{spec}` | " + " | ".join(_parity_cell(found[spec].get(form)) for form in formats) + " |"
-        for spec in sorted(found)
-    ]
+    cells = {(row["spec"], row["format"]): _parity_cell(row) for row in rows}
+    specs = sorted({row["spec"] for row in rows})
+    lines = [f"| `{spec}` | " + " | ".join(cells.get((spec, form), "") for form in formats) + " |" for spec in specs]
     refused = dict.fromkeys(f"`{row['spec']}`: {row['refused']}" for row in rows if row["refused"])
     return "\n".join([head, *lines, *([f"\nRefused: {'; '.join(refused)}."] if refused else [])])
 
 
-def _parity_cell(row: Mapping[str, Any] | None) -> str:
-    """ "3.8e-06, 99.999 %, 0 apart"."""
-    if row is None:
-        return ""
+def _parity_cell(row: Mapping[str, Any]) -> str:
+    """ "3.8e-06, 99.999%, 0 apart"."""
     if row["refused"]:
         return "refused"
     return f"{row['largest_difference']:.1e}, {row['agreement']:.3%}, {row['apart']} apart"
