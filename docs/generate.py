@@ -26,15 +26,17 @@ JOURNEY = (
     ("words", "shapes errors classes colors randomness files plain_yaml"),
     (
         "rooms that never see each other",
-        "data models losses class_weights counts boundaries calibration image_scores optimizers schedules statistics",
+        "data models losses class_weights counts boundaries calibration image_scores label_quality optimizers schedules"
+        " statistics",
     ),
     ("machinery of that floor", "drawing fetching hardware presets ranks signals tensorfile unpacking"),
     ("what decides a run; rows of counts to scores; public sets", "recipe scores data_sets"),
     ("what an answer means: targets, losses, scores, pictures", "tasks"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
-    ("what an encoder starts from; model + images -> counts", "pretrained evaluation"),
-    ("the loop; the data doctor", "training inspection"),
+    ("what an encoder starts from; model + images -> counts; everybody's mean IoU", "pretrained evaluation definitions"),
+    ("the loop; the data doctor; files for others; answers of others", "training inspection exporting answers"),
     ("curves -> sentences", "fitdoctor"),
+    ("many runs -> a verdict", "comparison"),
     ("records -> pages", "reports"),
     ("the door", "api cli console"),
 )
@@ -50,9 +52,11 @@ def pages() -> dict[Path, str]:
         "counts": counts(),
         "overfit": overfit(),
         "parity": parity(),
+        "inspect-speed": inspect_speed(),
         "label-errors": label_errors(),
         "presets": presets(),
         "task-scores": task_scores(),
+        "leak-effect": leak_effect(),
     }
     return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
@@ -267,12 +271,51 @@ def overfit() -> str:
     return "\n".join([head, *(_overfit_row(run) for run in runs)])
 
 
+def inspect_speed() -> str:
+    """What `benchmarks/inspect_pairs.py` left in results/."""
+    head = "| check | pairs/s | peak memory, MB | kB a pair |\n" + "|---" * 4 + "|"
+    path = ROOT / "results" / "inspect_pairs.json"
+    if not path.exists():
+        return head
+    told = json.loads(path.read_text())
+    names = {"plain": "plain loop", "cold": "inspect, cold", "warm": "inspect, again"}
+    names |= {f"{name}_{told['cores']}_cores": f"{names[name]}, {told['cores']} cores" for name in ("cold", "warm")}
+    rows = [
+        f"| {names[name]} | {rate:,.0f} | {told['peak_mb'][name]:.0f} | {told['kb_per_pair'][name]:.1f} |"
+        for name, rate in told["pairs_per_second"].items()
+    ]
+    return "\n".join([head, *rows])
+
+
 def _overfit_row(run: dict[str, Any]) -> str:
     missed = "" if run["miou"] >= run["aim"] else " (missed)"
     return (
         f"| `{run['spec']}` | {run['miou']:.3f} | {run['aim']:.3f}{missed} | {run['ceiling']:.3f} | {run['stride']} "
         f"| {run['steps']} | {run['seconds']:.0f} |"
     )
+
+
+def leak_effect() -> str:
+    """What a random split of a clip promises, beside an honest one, from results/leak_effect.json."""
+    told = json.loads((ROOT / "results" / "leak_effect.json").read_text())
+    lines = [
+        "| val | near neighbours in train | mIoU on val | elsewhere | promised too much |",
+        "|---|---|---|---|---|",
+    ]
+    names = {"random": "frames drawn at random", "time": "the clip's end, after a gap"}
+    for split, name in names.items():
+        cells = told["table"][split]
+        spans = [_span(cells[column]) for column in ("val", "elsewhere", "promised")]
+        lines.append(f"| {name} | {cells['near']['mean']:.0%} | {' | '.join(spans)} |")
+    count = told["table"]["random"]["val"]["n"]
+    lines.append(
+        f"\n{count} seeds each, {told['steps']} steps, {told['train']} frames to train on, {told['val']} in val."
+    )
+    return "\n".join(lines)
+
+
+def _span(cell: Mapping[str, float]) -> str:
+    return f"{cell['mean']:.3f} ({cell['low']:.3f} to {cell['high']:.3f})"
 
 
 def label_errors() -> str:
