@@ -33,7 +33,10 @@ JOURNEY = (
     ("what decides a run; rows of counts to scores; public sets", "recipe scores data_sets"),
     ("what an answer means: targets, losses, scores, pictures", "tasks"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
-    ("what an encoder starts from; model + images -> counts; everybody's mean IoU", "pretrained evaluation definitions"),
+    (
+        "what an encoder starts from; model + images -> counts; everybody's mean IoU",
+        "pretrained evaluation definitions",
+    ),
     ("the loop; the data doctor; files for others; answers of others", "training inspection exporting answers"),
     ("curves -> sentences", "fitdoctor"),
     ("many runs -> a verdict", "comparison"),
@@ -51,6 +54,11 @@ def pages() -> dict[Path, str]:
         "sheets": sheets(),
         "counts": counts(),
         "overfit": overfit(),
+        "coverage": coverage(),
+        "false-verdicts": false_verdicts(),
+        "power": power(),
+        "together": together(),
+        "freedoms": freedoms(),
         "parity": parity(),
         "inspect-speed": inspect_speed(),
         "label-errors": label_errors(),
@@ -358,6 +366,94 @@ def _parity_cell(row: Mapping[str, Any]) -> str:
     if row["refused"]:
         return "refused"
     return f"{row['largest_difference']:.1e}, {row['agreement']:.3%}, {row['apart']} apart"
+
+
+def coverage() -> str:
+    """What `benchmarks/coverage.py` left in results/: how often intervals hold the truth, and their widths."""
+    head = (
+        "| seeds | blocks | these images: covered | width | bootstrap | new scenes: covered | width | bootstrap |\n"
+        + "|---" * 8
+        + "|"
+    )
+    rows = []
+    for (seeds, blocks), found in _simulated("bootstrap"):
+        cells = [
+            cell for kind in ("images", "scenes") for cell in (*_ranges(kind, seeds, blocks), f"{found[kind]:.3f}")
+        ]
+        rows.append(f"| {seeds} | {blocks} | {' | '.join(cells)} |")
+    return "\n".join([head, *rows])
+
+
+def false_verdicts() -> str:
+    """How often a variant is better or worse than itself."""
+    head = "| seeds | blocks | margin | better or worse | equivalent | cannot tell |\n" + "|---" * 6 + "|"
+    rows = [
+        f"| {seeds} | {blocks} | {margin.removeprefix('margin ')} "
+        f"| {shares.get('better', 0) + shares.get('worse', 0):.3f} "
+        f"| {shares.get('equivalent', 0):.3f} | {shares.get('cannot tell', 0):.3f} |"
+        for (seeds, blocks), said in _simulated("verdicts")
+        for margin, shares in said.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def power() -> str:
+    """Planted differences: found, and promised."""
+    head = "| seeds | blocks | world | found | predicted |\n" + "|---" * 5 + "|"
+    rows = [
+        f"| {seeds} | {blocks} | {world} | {cell['found']:.3f} | {cell['predicted']:.3f} |"
+        for (seeds, blocks), _ in _simulated("bootstrap")
+        for world, effect, cell in _worlds("images", seeds, blocks)
+        if effect == "better"
+    ]
+    return "\n".join([head, *rows])
+
+
+def together() -> str:
+    """Families of intervals that all hold."""
+    found = {name: cell for name, cell in _studies().items() if name.startswith("together: ")}
+    titles = list(next(iter(found.values()), {}))
+    head = f"| seeds | {' | '.join(titles)} |\n" + "|---" * (len(titles) + 1) + "|"
+    rows = [
+        f"| {name.split()[1]} | {' | '.join(f'{cell[title]:.3f}' for title in titles)} |"
+        for name, cell in found.items()
+    ]
+    return "\n".join([head, *rows])
+
+
+def freedoms() -> str:
+    """The lowest coverage of the sum of two variances, by seeds and blocks."""
+    head = "| seeds | blocks | as here | with Satterthwaite's f |\n" + "|---" * 4 + "|"
+    rows = [
+        f"| {seeds} | {blocks} | {found['ours']:.3f} | {found['satterthwaite']:.3f} |"
+        for (seeds, blocks), found in _simulated("freedom")
+    ]
+    return "\n".join([head, *rows])
+
+
+def _studies() -> dict[str, dict[str, Any]]:
+    path = ROOT / "results" / "coverage.json"
+    return json.loads(path.read_text())["found"] if path.exists() else {}
+
+
+def _simulated(kind: str) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """What was made of this kind, by seeds and blocks."""
+    for name, cell in _studies().items():
+        if match := re.fullmatch(rf"{kind}: (\d+) seeds, (\d+) blocks", name):
+            yield (match[1], match[2]), cell
+
+
+def _worlds(kind: str, seeds: str, blocks: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, cell in _studies().items():
+        if match := re.fullmatch(rf"{kind}: {seeds} seeds, {blocks} blocks, (\w+), (\w+)", name):
+            yield match[1], match[2], cell
+
+
+def _ranges(kind: str, seeds: str, blocks: str) -> tuple[str, str]:
+    """The lowest and highest coverage and width over all worlds and effects."""
+    cells = [cell for *_, cell in _worlds(kind, seeds, blocks)]
+    covered, width = ([cell[name] for cell in cells] for name in ("covered", "width"))
+    return f"{min(covered):.3f} to {max(covered):.3f}", f"{min(width):.2f} to {max(width):.2f}"
 
 
 def _filled(page: Path, parts: dict[str, str]) -> str:

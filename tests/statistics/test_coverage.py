@@ -40,4 +40,4 @@ def test_a_variant_against_itself_is_rarely_better_or_worse():
 
 def test_every_cell_of_the_table_is_made_and_named_once():
     names = [name for name, _ in coverage.work()]
-    assert len(set(names)) == len(names) == 9 * (5 * 2 * 2 + 2) + 3
+    assert len(set(names)) == len(names) == 9 * (5 * 2 * 2 + 2) + 3 + 4 * 3

@@ -29,7 +29,7 @@ class Estimate:
     `seed_variance` is of one seed; the others are of the mean, 0 where the images are given. What seeds and scenes do
     together is in S and in G, so one of the two is taken off: Cameron, Gelbach and Miller, Robust inference with
     multiway clustering, JBES 29, 2011. The freedom is that of Satterthwaite, Biometrics Bulletin 2, 1946, with shares
-    in place of their squares, and so less: with his, intervals of 3 seeds cover as little as .92.
+    in place of their squares, and so less: his are too many for 3 seeds (docs/statistics.md, last table).
     """
 
     center: Number
