@@ -15,8 +15,8 @@ def cache(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def finished(cache, tmp_path_factory) -> Path:
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
     """Read only: two variants on two seeds."""
     out = tmp_path_factory.mktemp("finished") / "trial"
     trial.compared(out)

@@ -322,7 +322,7 @@ def test_a_folder_of_something_else_is_refused(cache, tmp_path):
 
 def test_the_plan_is_told_and_leaves_no_trace(cache, tmp_path, capsys):
     file = tmp_path / "trial.yaml"
-    file.write_text(to_yaml(trial.request(seeds=5, tune={"trials": 4, "seeds": 3, "steps": 0.5})))
+    file.write_text(to_yaml(trial.request(variants={"a": {}}, seeds=5, tune={"trials": 4, "seeds": 3, "steps": 0.5})))
     words = ["compare", str(file), "--out", str(tmp_path / "out"), "--plan", "--workers", "2"]
     assert cli.main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -330,12 +330,11 @@ def test_the_plan_is_told_and_leaves_no_trace(cache, tmp_path, capsys):
         *("schema", "runs", "done", "trials", "workers", "threads", "seconds", "bytes", "score", "held_out", "images"),
         *("groups", "seeds", "folds", "smallest_visible", "spread", "spread_from", "variants", "notes"),
     }
-    assert (told["runs"], told["trials"], told["workers"], told["threads"]) == (10, 2 * 4 * 3, 2, 1)
-    assert told["smallest_visible"] == pytest.approx(
-        told["spread"] * 1.66, rel=0.01
-    )  # NUMBERS.md, section 10, for 5 seeds
+    assert (told["runs"], told["trials"], told["workers"], told["threads"]) == (5, 4 * 3, 2, 1)
+    by_hand = (2.776 + 0.941) / 5**0.5  # quantiles .975 and .8 of Student's t with 4 degrees
+    assert told["smallest_visible"] == pytest.approx(told["spread"] * by_hand, rel=1e-3)
     assert cli.main(words) == 0
-    assert "10 runs: 2 variants x 5 seeds" in capsys.readouterr().out
+    assert "5 runs: 1 variant x 5 seeds" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 

@@ -26,7 +26,7 @@ def verdict(pair: Mapping[str, Any], score: str, margin: float | int) -> str:
     if images is None:
         return f"Nothing can be said of {b} against {a}: {pair['reason']}."
     gap = "undefined" if pair["difference"] is None else _signed(pair["difference"])
-    measured = f"({b} - {a} in {score}: {gap}, {number} seed{'s' if number != 1 else ''}.)"
+    measured = f"({b} - {a} in {score}: {gap}, {_several(number, 'seed')}.)"
     first = f"{_stem(images['verdict'], a, b, margin)} {SPEAKS_OF}{_interval(images)}"
     if not scenes["interval"]:
         return f"{_closed(first, images)} Of new scenes nothing can be said: {scenes['reason']}. {measured}"
@@ -63,12 +63,14 @@ def plan(told: Mapping[str, Any]) -> Iterator[str]:
     """The lines that are printed before the first run."""
     folds = f" x {told['folds']} folds" if told["folds"] else ""
     done = f", {told['done']} of them done" if told["done"] else ""
-    yield f"{told['runs']} runs: {len(told['variants'])} variants x {len(told['seeds'])} seeds{folds}{done}."
+    of = f"{_several(len(told['variants']), 'variant')} x {_several(len(told['seeds']), 'seed')}"
+    yield f"{_several(told['runs'], 'run')}: {of}{folds}{done}."
     if told["trials"]:
         more = "more where a best one lies on its border"
         yield f"{told['trials']} trials before them, for settings of each variant's own; {more}."
     yield (
-        f"About {duration(told['seconds'])}, {told['workers']} at a time with {_threads(told['threads'])} each; "
+        f"About {duration(told['seconds'])}, {told['workers']} at a time "
+        f"with {_several(told['threads'], 'thread')} each; "
         f"{size(told['bytes'])} of disk."
     )
     yield (
@@ -84,8 +86,8 @@ def plan(told: Mapping[str, Any]) -> Iterator[str]:
     yield from told["notes"]
 
 
-def _threads(number: int) -> str:
-    return "1 thread" if number == 1 else f"{number} threads"
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def visible(told: Mapping[str, Any]) -> str:
@@ -94,6 +96,7 @@ def visible(told: Mapping[str, Any]) -> str:
         return f"The smallest difference that will be seen is not known: {told['spread_from']}."
     return (
         f"The smallest difference that will be seen (80 % of the time) is {told['smallest_visible']:.3f} in "
-        f"{told['score']}: {len(told['seeds'])} seeds, and a spread of {told['spread']:.3f} between paired runs "
+        f"{told['score']}: {_several(len(told['seeds']), 'seed')}, "
+        f"and a spread of {told['spread']:.3f} between paired runs "
         f"({told['spread_from']})."
     )
