@@ -21,7 +21,7 @@ def test_files_answer_as_torch_does(spec):
         if (spec, row.format) in OF_ANOTHER_KIND:
             assert "Resize" in row.refused
         elif row.format == "openvino bf16":
-            assert row.largest_difference < 0.15
+            assert row.largest_difference < 0.2
             assert row.agreement > 0.95
         else:
             assert row.largest_difference < 1e-4
