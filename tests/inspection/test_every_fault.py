@@ -51,7 +51,7 @@ SHOWN = {  # number: what is wrong, and the tests; those of `inspect` ask for th
         "odd sizes",
         f"{FILES}odd_sizes_are_no_fault",
         "models/test_contract.py::test_scores_have_the_size_of_the_image",
-        "test_prediction.py::test_labels_overlay_and_confidence_have_the_images_size",
+        "prediction/test_folder.py::test_labels_overlay_and_confidence_have_the_images_size",
     ),
     16: ("900 megapixels", f"{FILES}a_bomb_is_not_decoded"),
     17: ("several sizes", f"{CASE}[mixed sizes]", "data/test_batches.py::test_resident_samples_give_the_same_bits"),
