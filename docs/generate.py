@@ -445,7 +445,7 @@ def _simulated(kind: str) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
 
 def _worlds(kind: str, seeds: str, blocks: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for name, cell in _studies().items():
-        if match := re.fullmatch(rf"{kind}: {seeds} seeds, {blocks} blocks, (\w+), (\w+)", name):
+        if match := re.fullmatch(rf"{kind}: {seeds} seeds, {blocks} blocks, ([\w ]+), (\w+)", name):
             yield match[1], match[2], cell
 
 

@@ -196,15 +196,17 @@ def _estimates(found: _Differences, column: int) -> tuple[Estimate | NoInterval,
     values, blocks, seeds = found.whole[:, [column]], len(found.blocks), len(found.whole)
     fault = _fault(values[:, 0])
     if fault:
-        return (NoInterval(fault, blocks, seeds),) * 2
+        why = NoInterval(fault, blocks, seeds)
+        return why, why
     images = _single(of_seeds(values))
     if blocks < FEWEST_BLOCKS:
         return images, NoInterval(too_few(found.images, found.blocks), blocks, seeds)
     without = found.without[:, :, [column]]
-    missing = ~np.isfinite(without[:, :, 0]).all(axis=0)
-    if missing.any():
-        names = listing((name for name, gone in zip(found.blocks, missing, strict=True) if gone), most=3)
-        return images, NoInterval(f"without {names} the score is undefined", blocks, seeds)
+    missing = [
+        name for name, scores in zip(found.blocks, without[:, :, 0].T, strict=True) if not np.isfinite(scores).all()
+    ]
+    if missing:
+        return images, NoInterval(f"without {listing(missing, most=3)} the score is undefined", blocks, seeds)
     return images, _single(of_seeds_and_scenes(values, without, found.sizes))
 
 
