@@ -14,12 +14,18 @@ OF_ANOTHER_KIND = {("linear", "openvino fp32"), ("linear", "openvino bf16")}
 """Refused, because OpenVINO computes the smoothing resize of position codes otherwise."""
 
 
+ROUNDING_DECIDES = {"segnet"}
+"""It puts maxima back where it found them: of two that are equal but for rounding, another may be the larger."""
+
+
 @pytest.mark.parametrize("spec", export_parity.specs())
 def test_files_answer_as_torch_does(spec):
     for row in export_parity.rows(spec, list(export_parity.FORMATS)):
         print(export_parity.said(row))
         if (spec, row.format) in OF_ANOTHER_KIND:
             assert "Resize" in row.refused
+        elif spec in ROUNDING_DECIDES and row.format != "torch":
+            assert row.agreement > (0.999 if row.format != "openvino bf16" else 0.5)
         elif row.format == "openvino bf16":
             assert row.largest_difference < 0.2
             assert row.agreement > 0.95

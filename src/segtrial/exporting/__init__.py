@@ -10,7 +10,7 @@ then is it put in place.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def _openvino_int8(network: Any, loaded: Loaded, wish: Wish, calibration: Part |
     """It may lose half of what the file may: the images that decide here are not those that prove it."""
     assert calibration is not None, "int8 takes its ranges from images"
 
-    def score(answers: Answers, chosen: list[int]) -> float:
+    def score(answers: Answers, chosen: Sequence[int]) -> float:
         return score_on(answers, calibration, chosen, loaded.task)
 
     checked = _spread(calibration)[1::2] or [0]

@@ -32,9 +32,7 @@ def model_of(program: ExportedProgram) -> Any:
         found = f"its operator {operators[0] if operators else '?'} cannot be written as ONNX for images of any size"
         raise UserError("the network", found, "Use --format torch") from error
     assert made is not None, "the exporter of programs returns what it made"
-    model = made.model_proto
-    _forget_where(model)
-    return model
+    return made.model_proto
 
 
 def save(model: Any, path: Path, card: str) -> None:
@@ -102,10 +100,3 @@ class _Images:
     def get_next(self) -> dict[str, Any] | None:
         images = next(self._images, None)
         return None if images is None else {INPUT: images.numpy()}
-
-
-def _forget_where(model: Any) -> None:
-    """Drop what the exporter notes at every node: lines of source code, with the paths of this machine."""
-    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.functions):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")

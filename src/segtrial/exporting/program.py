@@ -76,7 +76,7 @@ def _sizes_unasked() -> Iterator[None]:
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with shapes_config.patch(backed_size_oblivious=True):
+        with shapes_config.patch(backed_size_oblivious=True):  # pyright: ignore[reportAttributeAccessIssue]
             yield
     finally:
         jaxtyping.config.update("jaxtyping_disable", before)
@@ -126,7 +126,7 @@ def _questions() -> Iterator[Questions]:
         asked.append((condition, _statement(traceback.extract_stack())))
         log(shapes, prefix, condition, forcing_spec)
 
-    ShapeEnv._log_guard = note
+    ShapeEnv._log_guard = note  # pyright: ignore[reportAttributeAccessIssue]
     try:
         yield asked
     finally:
@@ -136,7 +136,7 @@ def _questions() -> Iterator[Questions]:
 def _statement(stack: traceback.StackSummary) -> str:
     """The innermost line of the stack that is a network's: "unet.py, line 12: F.interpolate(x, (32, 32))"."""
     begin = next((index for index, frame in enumerate(stack) if frame.name == "forward"), len(stack))
-    others = (__file__, *(str(Path(module.__file__).parent) for module in (torch, jaxtyping)))
+    others = (__file__, *(str(Path(str(module.__file__)).parent) for module in (torch, jaxtyping)))
     lines = [frame for frame in stack[begin:] if not frame.filename.startswith(others)]
     return f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}: {lines[-1].line}" if lines else "torch's own"
 

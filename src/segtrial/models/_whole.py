@@ -65,7 +65,7 @@ class Whole(nn.Module):
         if self.multiple == 1:
             return height, width
         rows, columns = (torch.sym_max(2, (side + self.multiple - 1) // self.multiple) for side in (height, width))
-        return self.multiple * rows, self.multiple * columns
+        return self.multiple * rows, self.multiple * columns  # pyright: ignore[reportReturnType]
 
     @property
     def channels(self) -> int:
