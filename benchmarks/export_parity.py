@@ -14,7 +14,7 @@ every layer has a say. Images are random uint8.
                          thousandth of the largest one apart
 
 Architectures come with a ResNet-18 where their own encoder is a larger ResNet. What is in --out already is not run
-again; it is written after every architecture, and a network that a format refuses is in it with the reason.
+again; it is written after every line, and a network that a format refuses is in it with the reason.
 """
 
 import argparse
@@ -79,9 +79,9 @@ def main() -> None:
         for row in rows(spec, [form for form in options.formats if form not in done]):
             print(said(row), flush=True)
             record["rows"].append(asdict(row))
-        if options.out:
-            record |= {"machine": hardware.describe()}
-            options.out.write_text(json.dumps(record, indent=1) + "\n")
+            if options.out:
+                record |= {"machine": hardware.describe()}
+                options.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def specs() -> list[str]:
