@@ -168,6 +168,9 @@ def test_the_hash_names_what_decides_a_run():
 
 
 CAME_LATER = {
+    "split.inner": 0.3,
+    "split.inner_folds": 2,
+    "split.inner_fold": 1,
     "split.method": "stratified",
     "split.folds": 5,
     "split.fold": 1,
@@ -203,7 +206,11 @@ def test_what_came_later_leaves_the_names_of_earlier_runs():
         assert from_tree(plan.recipe).hash == plan.recipe_hash or "start" not in plan.recipe  # the very first
 
 
-NEEDED = {"split.fold": {"split": {"folds": 2}}, "split.gap": {"split": {"method": "time"}}}
+NEEDED = {
+    "split.fold": {"split": {"folds": 2}},
+    "split.gap": {"split": {"method": "time"}},
+    "split.inner_fold": {"split": {"inner_folds": 3}},
+}
 """Fields without which another makes no sense."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import UInt8
@@ -194,14 +194,14 @@ def _orientation(picture: Image.Image) -> int:
     return picture.getexif().get(ORIENTATION, 1)
 
 
-def _has_end(file: IO[bytes]) -> bool:
+def _has_end(file: io.IOBase) -> bool:
     """Whether an opened PNG goes on to its last chunk: Pillow is content with all the pixels."""
     file.seek(0, os.SEEK_END)
     file.seek(max(0, file.tell() - len(PNG_END)))
     return file.read() == PNG_END or b"IEND" in _chunks(file)
 
 
-def _chunks(file: IO[bytes]) -> list[bytes]:
+def _chunks(file: io.IOBase) -> list[bytes]:
     """The kinds of the chunks of an opened PNG, in order, as far as it goes."""
     place, kinds = file.tell(), []
     file.seek(len(PNG_START))
