@@ -31,7 +31,7 @@ class Page(HTMLParser):
         if tag == "img":
             self.pictures.append(given)
         if "data-pixels" in given:
-            self.pixels.append(int(given["data-pixels"]))
+            self.pixels.append(int(given["data-pixels"] or 0))
         self.links += [given[name] for name in ("href", "src", "action") if name in given]
 
     def handle_startendtag(self, tag, attrs):
