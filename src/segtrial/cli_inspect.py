@@ -136,7 +136,8 @@ def _lines(inspection: "Inspection") -> Iterator[str]:
             if one.severity == severity:
                 yield from _finding(one)
     counts = Counter(one.severity for one in others)
-    yield f"\n{counts['error']} errors, {counts['warning']} warnings, {counts['note']} notes"
+    said = (f"{counts[what]} {what}{'' if counts[what] == 1 else 's'}" for what in ("error", "warning", "note"))
+    yield f"\n{', '.join(said)}"
 
 
 def _layout(inspection: "Inspection") -> str:

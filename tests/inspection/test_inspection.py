@@ -178,7 +178,7 @@ def test_the_command_prints_classes_and_findings_and_writes(make, own_cache, cap
     printed = capsys.readouterr().out
     assert "road" in printed
     assert "33.33 %" in printed
-    assert "0 errors, 1 warnings" in printed
+    assert "0 errors, 1 warning" in printed
     assert f"segtrial train --data {out}" in printed
     assert cli.main(["inspect", str(root), "--write", str(out)]) == 2
 
@@ -256,3 +256,13 @@ def test_a_description_elsewhere_is_inspected_as_its_folder_is(make, cache, tmp_
     errors = {one.code: one.files for one in found.findings if one.severity == "error"}
     assert errors == {"image.empty": ("pics/b.png",)}
     assert found.parts == {"train": 1, "val": 1, "left out": 2}
+
+
+def test_copies_are_found_before_the_colours_have_names(make, cache):
+    colors = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)[labels([0, 1], (48, 64))]
+    names = [f"{part}/{kind}/{n}.png" for part in ("train", "val") for kind in ("images", "masks") for n in range(4)]
+    files = {name: colors if "masks" in name else photo(int(name[-5]), (48, 64)) for name in names}
+    files |= {f"val/images/{n}.png": photo(20 + n, (48, 64)) for n in range(1, 4)}
+    found = inspect(make(files), cache=cache)
+    assert found.guessed
+    assert [one.files for one in found.findings if one.code == "duplicate.across"] == [("val/images/0",)]

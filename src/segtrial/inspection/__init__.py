@@ -14,6 +14,7 @@ from segtrial.data.cache import default_cache
 from segtrial.data.likeness import look_at
 from segtrial.data.masks import Encoding
 from segtrial.data.memory import Progress, remembering
+from segtrial.data.reading import Fingerprint, Reader
 from segtrial.data.sample import Dataset
 from segtrial.errors import UserError
 from segtrial.files import sha256
@@ -120,8 +121,9 @@ def _inspected(source: str | Path, against: str | Path | None, progress: Progres
             known, encoding = guessed.classes, _tightened(guessed.encoding, records)
             found = [_mended(one) for one in found]
     found += _findings(understood, known, encoding, records, whole=whole)
-    if understood.dataset is not None:
-        found += _alike(understood.dataset, progress, whole=whole)
+    compared = understood.dataset or _as_guessed(understood, known, encoding, records)
+    if compared is not None:
+        found += _alike(compared, progress, whole=whole)
     held = None
     if against is not None:
         held, shared = hold_against(understood, str(source), str(against))
@@ -138,6 +140,21 @@ def _inspected(source: str | Path, against: str | Path | None, progress: Progres
         guessed is not None,
         held,
     )
+
+
+def _as_guessed(
+    understood: Understanding, known: Classes | None, encoding: Encoding | None, records: list[Record]
+) -> Dataset | None:
+    """What a description would make of a folder whose classes were guessed, to look for copies in: its sound pairs."""
+    if known is None or encoding is None:
+        return None
+    sound = {record.key for record in records if not record.faults}
+    parts = {
+        part: tuple(item for item in items if item.key in sound and item.image and item.target)
+        for part, items in understood.items.items()
+    }
+    reader = Reader(encoding, 3)
+    return Dataset(understood.root, "unknown", known, parts, reader, Fingerprint.of(reader))
 
 
 def _known(understood: Understanding) -> tuple[Classes | None, Encoding | None]:
