@@ -23,11 +23,11 @@ SIZE = (9, 14)
 COLORS = np.array([(255, 0, 0), (0, 0, 255), (7, 8, 9)], np.uint8)
 
 
-def palette(indices: np.ndarray) -> bytes:
-    """A PNG of numbers and three colours; Pillow would not write numbers that have no colour."""
+def palette(indices: np.ndarray, colors: np.ndarray = COLORS) -> bytes:
+    """A PNG of numbers and their colours; Pillow would not write numbers that have no colour."""
     height, width = indices.shape
     rows = b"".join(b"\0" + row.tobytes() for row in indices)
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)), (b"PLTE", COLORS.tobytes())]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)), (b"PLTE", colors.tobytes())]
     chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     packed = [struct.pack(">I", len(data)) + kind + data for kind, data in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(one + struct.pack(">I", zlib.crc32(one[4:])) for one in packed)
@@ -37,6 +37,7 @@ MASKS = {  # the picture or its file, its numbers as they are meant, and whether
     "grey": (Image.fromarray(labels([0, 3, 255], SIZE)), labels([0, 3, 255], SIZE), False),
     "grey RGB": (Image.fromarray(np.repeat(labels([4, 9], SIZE)[:, :, None], 3, 2)), labels([4, 9], SIZE), False),
     "palette": (palette(labels([0, 2, 1, 1], SIZE)), labels([0, 2, 1, 1], SIZE), False),
+    "a colour twice": (palette(labels([0, 1, 2, 3], SIZE), COLORS[[0, 1, 2, 1]]), labels([0, 1, 2, 3], SIZE), False),
     "off the palette": (palette(labels([0, 200], SIZE)), labels([0, 200], SIZE), False),
     "one bit": (Image.fromarray(labels([0, 255], SIZE)).convert("1"), labels([0, 1], SIZE), False),
     "deep": (Image.fromarray(labels([0, 9], SIZE).astype(np.uint16) * 100), labels([0, 9], SIZE) * 100.0, False),
@@ -67,7 +68,9 @@ def test_a_mask_is_its_numbers_and_their_pixels(tmp_path, name):
     assert (colors is None) == (name in ("deep", "off the palette"))
     for value, color in zip(seen.numbers, colors or (), strict=colors is not None):
         assert {tuple(pixel) for pixel in shown[meant == value].tolist()} == {unpack(color)}
-    assert seen.shown == {"palette": (0xFF0000, 0x0000FF, 0x070809), "off the palette": (0xFF0000, -1)}.get(name, ())
+    palettes = {"palette": (0xFF0000, 0x0000FF, 0x070809), "off the palette": (0xFF0000, -1)}
+    palettes["a colour twice"] = (0xFF0000, 0x0000FF, 0x070809, 0x0000FF)
+    assert seen.shown == palettes.get(name, ())
 
 
 @settings(deadline=None, max_examples=50)
