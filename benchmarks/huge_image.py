@@ -12,6 +12,7 @@ import hashlib
 import json
 import platform
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
@@ -34,27 +35,27 @@ def rows(first: int, count: int, side: int) -> np.ndarray:
     return (np.stack(waves, axis=2) * 55 + 116 + noise).clip(0, 255).astype(np.uint8)
 
 
-def write_npy(path: Path, side: int) -> None:
+def write_npy(path: Path, height: int, side: int) -> None:
     with path.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (side, side, 3)}
+        header = {"descr": "|u1", "fortran_order": False, "shape": (height, side, 3)}
         np.lib.format.write_array_header_1_0(file, header)
-        for first in range(0, side, ROWS):
-            file.write(rows(first, min(ROWS, side - first), side).tobytes())
+        for first in range(0, height, ROWS):
+            file.write(rows(first, min(ROWS, height - first), side).tobytes())
 
 
-def write_tiff(path: Path, side: int) -> None:
+def write_tiff(path: Path, height: int, side: int) -> None:
     import tifffile
 
     def tiles():
-        for first in range(0, side, ROWS):
+        for first in range(0, height, ROWS):
             strip = np.zeros((ROWS, -(-side // ROWS) * ROWS, 3), np.uint8)
-            made = rows(first, min(ROWS, side - first), side)
+            made = rows(first, min(ROWS, height - first), side)
             strip[: len(made), :side] = made
             for left in range(0, side, ROWS):
                 yield np.ascontiguousarray(strip[:, left : left + ROWS])
 
     options = {"photometric": "rgb", "tile": (ROWS, ROWS), "compression": "zlib"}
-    tifffile.imwrite(path, tiles(), shape=(side, side, 3), dtype=np.uint8, **options)
+    tifffile.imwrite(path, tiles(), shape=(height, side, 3), dtype=np.uint8, **options)
 
 
 def predict(image: Path, out: Path, options: argparse.Namespace) -> None:
@@ -92,12 +93,25 @@ def resident() -> int:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.png"))}
+    """Of each PNG without its note, which names the file that was predicted."""
+    return {path.name: digest(path) for path in sorted(folder.glob("*.png"))}
+
+
+def digest(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(8)
+        while head := file.read(8):
+            length, kind = struct.unpack(">I4s", head)
+            data = file.read(length + 4)[:-4]
+            found.update(data if kind != b"tEXt" else b"")
+    return found.hexdigest()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--side", type=int, default=20_000)
+    parser.add_argument("--height", type=int, help="of an image that is no square")
     parser.add_argument("--model", default="compact")
     parser.add_argument("--classes", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
@@ -110,7 +124,7 @@ def main() -> None:
         return predict(*options.predict, options)
     record = {
         "schema": 1,
-        "what": f"{options.side}x{options.side} pixels by {options.model}, tiles of 512: most resident memory",
+        "what": f"{options.height or options.side}x{options.side} by {options.model}, tiles of 512: resident memory",
         "files": {},
         "threads": options.threads,
         "python": platform.python_version(),
@@ -119,7 +133,7 @@ def main() -> None:
         found = []
         for kind, write in (("npy", write_npy), ("tif", write_tiff)):
             image, out = Path(place) / f"image.{kind}", Path(place) / kind
-            write(image, options.side)
+            write(image, options.height or options.side, options.side)
             command = [sys.executable, __file__, *sys.argv[1:], "--predict", str(image), str(out)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             record["files"][kind] = {"file_mb": round(image.stat().st_size / 1e6), **json.loads(done.stdout)}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segtrial.classes import Classes
 from segtrial.errors import RecipeError
-from segtrial.prediction import AREAS, COCO, TABLE, Tiling, predict_files
+from segtrial.prediction import AREAS, COCO, TABLE, Tiling, predict_files, writing
 from segtrial.tasks import make
 from tests.prediction.known import CLASSES, Largest, Loaded, labels_in, noise, put, tree, whole
 
@@ -40,6 +40,19 @@ def test_tiles_leave_the_same_files(model, tmp_path):
             assert first[name] == second[name], name
     assert first[AREAS] == second[AREAS]
     assert first[COCO] == second[COCO]
+
+
+def test_strips_may_be_drawn_in_pieces(model, tmp_path, monkeypatch):
+    put(tmp_path / "a.png", 23, 11)
+    for out, most in (("pieces", 40), ("rows", 5), ("at once", 1000)):
+        monkeypatch.setattr(writing, "PIECE", most)
+        predict_files(model, [tmp_path / "a.png"], tmp_path / out, save=EVERYTHING)
+    for name in tree(tmp_path / "at once"):
+        for out in ("pieces", "rows"):
+            if name.endswith(".png"):
+                np.testing.assert_array_equal(labels_in(tmp_path / out / name), labels_in(tmp_path / "at once" / name))
+            else:
+                assert (tmp_path / out / name).read_bytes() == (tmp_path / "at once" / name).read_bytes()
 
 
 def test_probabilities_are_halves_of_each_class(model, tmp_path):

@@ -27,6 +27,7 @@ LISTED = {
     "blank lines and windows": "\ufeffone/a.png\r\n\r\ntwo/deep\r\n",
     "no last end": "one/a.png\ntwo/deep",
     "a glob": "one/*.png\ntwo/deep/*",
+    "find -print0": "one/a.png\0two/deep\0",
 }
 
 
@@ -40,10 +41,11 @@ def test_lists_and_stdin_say_what_could_be_typed(text, here, monkeypatch):
 
 
 def test_what_a_list_names_and_is_gone_is_left_to_be_reported(here):
-    (here / "list.txt").write_text("one/a.png\nabsent.png\n")
+    (here / "list.txt").write_text(f"one/a.png\nabsent.png\n{300 * 'x'}.png\n")
     assert sources(["list.txt"], here / "out") == [
         (Path("one/a.png"), Path("a.png")),
         (Path("absent.png"), Path("absent.png")),
+        (Path(f"{300 * 'x'}.png"), Path(f"{300 * 'x'}.png")),
     ]
 
 

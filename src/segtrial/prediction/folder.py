@@ -29,7 +29,7 @@ from segtrial.prediction.journal import Journal
 from segtrial.prediction.rasters import Look, look_at, pixel_limit, place_of, rows_of
 from segtrial.prediction.sources import sources
 from segtrial.prediction.tables import write_answers, write_areas, write_coco
-from segtrial.prediction.tiles import MOST_PIXELS, Block, Tiling, blocks
+from segtrial.prediction.tiles import Block, Tiling, blocks, pixels_together
 from segtrial.prediction.writing import POLYGONS, PROBABILITIES, strips, write_answer
 from segtrial.tasks import Task
 
@@ -108,7 +108,8 @@ class _Work:
 
     def together(self, look: Look) -> int:
         """How many images like this one go through the network at once."""
-        return 1 if self.cuts(look) else max(1, min(MOST_IMAGES, MOST_PIXELS // (look.size[0] * look.size[1])))
+        fit = pixels_together(self.asker.network) // (look.size[0] * look.size[1])
+        return 1 if self.cuts(look) else max(1, min(MOST_IMAGES, fit))
 
 
 def predict_files(
@@ -254,7 +255,8 @@ def _answer_whole(images: dict[_Job, Pixels], group: dict[_Job, Look], left: dic
         return
     for job, image, scores in zip(images, pixels, answers, strict=True):
         if job in left:
-            _write(job, group[job], image.shape[1:], left[job], [Block(image, scores)], work)
+            height, width = image.shape[1:]
+            _write(job, group[job], (height, width), left[job], [Block(image, scores)], work)
 
 
 def _skip_large(job: _Job, look: Look, work: _Work) -> None:

@@ -8,6 +8,7 @@ Pictures of more pixels than the limit are not decoded: a file of a few bytes ma
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class _Array:
 
 @contextmanager
 def _opened_array(path: Path) -> Iterator[tuple[BinaryIO, _Array]]:
-    if not path.is_file():  # a pipe would keep its reader waiting
+    if not os.path.isfile(path):  # a pipe would keep its reader waiting
         raise ImageError(path, "there is no such file", "Restore it, or leave it out")
     try:
         file = path.open("rb")

@@ -11,6 +11,7 @@ Two pictures from different folders that would have one name get the folders bef
 
 import glob
 import os
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +49,7 @@ def _is_list(given: str | Path) -> bool:
 def _listed(given: str | Path, out: Path) -> Iterator[Named]:
     """What the lines of a list name; a name of nothing is left to be reported with the pictures that are skipped."""
     for line in _lines(given):
-        if Path(line).exists() or glob.has_magic(line):
+        if os.path.exists(line) or glob.has_magic(line):  # False also for a name that is too long
             yield from _named_by(line, out)
         else:
             yield Path(line), Path(Path(line).name)
@@ -59,7 +60,8 @@ def _lines(given: str | Path) -> list[str]:
         text = sys.stdin.read() if str(given) == STDIN else Path(given).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataNotFound(given, f"cannot be read as a list ({error})", "Write one name a line, in UTF-8") from error
-    return [line for line in text.splitlines() if line.strip()]
+    lines = text.split("\0") if "\0" in text else re.split("\r?\n", text)  # as find -print0 separates them
+    return [line for line in lines if line.strip()]
 
 
 def _named_by(given: str | Path, out: Path) -> Iterator[Named]:

@@ -31,8 +31,8 @@ Ask = Callable[[Tensor], Tensor]
 WHOLE_PIXELS = 2**21
 """Images of up to this many pixels (1024 x 2048) are not cut, whatever the network has learnt from."""
 
-MOST_PIXELS = 2**20
-"""Of tiles, or of whole images of one size, that go through the network together."""
+CPU_PIXELS, MOST_PIXELS = 2**19, 2**21
+"""Of tiles, or of whole images of one size, that go through the network together: a CPU gains little by more."""
 
 SIDES = (256, 1024)
 """A tile's side, where nobody says otherwise: as the images that the network was scored on, within these."""
@@ -151,20 +151,26 @@ def blocks(
         padded = pad(image[None], (down.side, width))[0]
         ready, below = down.ready(row), []
         rows = min(ready, size[0] - top)
-        for left, scores in _along(ask, padded, across):
+        for left, scores in _along(ask, padded, across, pixels_together(network)):
             right = left + scores.shape[2]
             mixed = scores if above is None else _mixed(above[..., left:right], scores, down.shares[row][:, None], 1)
-            below.append(mixed[:, ready:])
+            below.append(mixed[:, ready:].clone())  # a view would keep all rows of the tile
             inside = slice(left, min(right, size[1]))
             yield Block(image[:, :rows, inside], mixed[:, :rows, : inside.stop - left], right == width)
+        above = None  # before its successor is made
         above = torch.cat(below, dim=2)
         if progress:
             progress(row + 1, len(down.starts))
 
 
-def _along(ask: Ask, image: Tensor, across: Axis) -> Iterator[tuple[int, Float32[Tensor, "k side columns"]]]:
+def pixels_together(network: Whole) -> int:
+    """How many pixels go through the network at once, on the device where it is."""
+    return CPU_PIXELS if network.mean.device.type == "cpu" else MOST_PIXELS
+
+
+def _along(ask: Ask, image: Tensor, across: Axis, most: int) -> Iterator[tuple[int, Float32[Tensor, "k side columns"]]]:
     """The blended scores of one row of tiles, in pieces: (first column, scores of the columns from there)."""
-    batch = max(1, MOST_PIXELS // (image.shape[1] * across.side))
+    batch = max(1, most // (image.shape[1] * across.side))
     kept: Tensor | None = None  # of the columns that the next tile covers as well
     for first in range(0, len(across.starts), batch):
         starts = across.starts[first : first + batch]

@@ -34,6 +34,9 @@ LABELS, PROBABILITIES, POLYGONS, GEOTIFF = ".png", "_probabilities.npz", ".geojs
 
 HEIGHT, WIDTH = -2, -1  # axes of whatever a strip holds
 
+PIECE = 2**20
+"""Pixels drawn at once: it takes many times the memory of what is drawn."""
+
 
 @dataclass(frozen=True)
 class Strip:
@@ -50,8 +53,19 @@ def strips(blocks: Iterable[Block], task: Task, *, probabilities: bool) -> Itera
     for block in blocks:
         row.append(_answered(block, task, probabilities))
         if block.ends:
-            yield row[0] if len(row) == 1 else _joined(row, WIDTH)
+            yield from _pieces(row[0] if len(row) == 1 else _joined(row, WIDTH))
             row = []
+
+
+def _pieces(strip: Strip) -> Iterator[Strip]:
+    """A strip in strips of at most PIECE pixels, or of one row each."""
+    height, width = strip.image.shape[1:]
+    if height * width <= PIECE or strip.answer.values.ndim < 2:  # of a whole image there is one class, in no rows
+        yield strip
+        return
+    rows = max(1, PIECE // width)
+    for first in range(0, height, rows):
+        yield _rows(strip, slice(first, first + rows))
 
 
 def _answered(block: Block, task: Task, probabilities: bool) -> Strip:
@@ -70,10 +84,11 @@ def _joined(parts: Sequence[Strip], axis: int) -> Strip:
     return Strip(along([one.image for one in parts]), Answer(values, confidence), likely)
 
 
-def _last_row(strip: Strip) -> Strip:
-    answer, last = strip.answer, (..., slice(-1, None), slice(None))
-    confidence = None if answer.confidence is None else answer.confidence[last]
-    return Strip(strip.image[last], Answer(answer.values[last], confidence))
+def _rows(strip: Strip, some: slice) -> Strip:
+    answer, there = strip.answer, (..., some, slice(None))
+    confidence = None if answer.confidence is None else answer.confidence[there]
+    likely = None if strip.probabilities is None else strip.probabilities[there]
+    return Strip(strip.image[there], Answer(answer.values[there], confidence), likely)
 
 
 @runtime_checkable
@@ -97,7 +112,7 @@ class Picture:
         if self._held is not None:
             drawn = _joined([self._held, drawn], HEIGHT)
         self._draw(drawn, drawn.image.shape[1] - 1)
-        self._held = _last_row(drawn)
+        self._held = _rows(drawn, slice(-1, None))
 
     def finish(self) -> None:
         assert self._held is not None
@@ -178,9 +193,10 @@ class Polygons:
 
 def _pixels(answer: Answer, task: Task) -> Int64[np.ndarray, " k"]:
     """Pixels of each class; 0 where the answer is no classes."""
-    maps = planes(answer) if task.content == "masks" else []
-    counts = [np.bincount(plane.ravel(), minlength=IGNORE + 1)[: len(task.classes)] for plane in maps]
-    return np.sum(counts, axis=0, dtype=np.int64) if counts else np.zeros(len(task.classes), np.int64)
+    counts = np.zeros(len(task.classes), np.int64)
+    for plane in planes(answer) if task.content == "masks" else ():
+        counts += np.bincount(plane.ravel(), minlength=IGNORE + 1)[: len(counts)]
+    return counts
 
 
 def planes(answer: Answer) -> list[UInt8[np.ndarray, "h w"]]:
