@@ -159,12 +159,13 @@ def explain(rows: Rows, names: Sequence[str] = ()) -> dict[str, Any]:
 def _reasons(tally: Tally, values: dict[str, float], names: Sequence[str]) -> list[str]:
     """Why these predictions score differently, as far as the counts tell."""
     said = []
-    absent = [names[number] for number in np.flatnonzero(tally.either.sum(0) == 0)]
+    absent = [names[number] for number in np.flatnonzero(tally.either.sum(0) == 0).tolist()]
     if absent:
         said.append(
             f"{listing(absent, most=6)}: in no truth and no answer. Left out by some, 1 by others, NaN by others yet."
         )
-    answered = [names[number] for number in np.flatnonzero((tally.truth.sum(0) == 0) & (tally.either.sum(0) > 0))]
+    only_answered = (tally.truth.sum(0) == 0) & (tally.either.sum(0) > 0)
+    answered = [names[number] for number in np.flatnonzero(only_answered).tolist()]
     if answered:
         said.append(f"{listing(answered, most=6)}: in no truth, but answered somewhere, so their IoU is 0.")
     whole, apart = values["dataset, absent classes left out"], values["pairs of image and class"]

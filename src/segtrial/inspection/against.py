@@ -40,7 +40,8 @@ def hold_against(understood: Understanding, source: str, other: str) -> tuple[Ag
     if not theirs.items:
         raise DataError(other, "no picture of it can be read", f"Look at it alone first: segtrial inspect {other}")
     part_of = {item.key: part for part, items in there.items.items() for item in items}
-    findings = check_against(mine, theirs, *_names(source, other), part_of)
+    name, other_name = _names(source, other)
+    findings = check_against(mine, theirs, name, other_name, part_of)
     layout = there.dataset.layout if there.dataset is not None else "unknown"
     parts = {part or "all": len(items) for part, items in there.items.items()}
     return Against(other, layout, parts, len(mine.items), sum(one.count for one in findings)), findings

@@ -204,12 +204,12 @@ def _classes(found: Comparison) -> dict[str, Any] | None:
 def _class_pairs(found: Comparison, a: str, b: str) -> tuple[Any, ...]:
     """The statistics of each class for the seeds that both have; none where classes do not exclude each other."""
     both = [seed for seed in found.runs[a] if seed in found.runs[b]]
-    rows = [(found.rows(a, seed), found.rows(b, seed)) for seed in both]
-    if not rows or any(one is None or other is None for one, other in rows):
+    first, second = ([found.rows(name, seed) for seed in both] for name in (a, b))
+    mine, other = ([one for one in side if one is not None] for side in (first, second))
+    if not both or not len(mine) == len(other) == len(both):
         return ()
-    first, second = (np.stack([totals(pair[side].counts) for pair in rows if pair[side]]) for side in (0, 1))
-    groups = rows[0][0].groups if rows[0][0] else ()
-    return compare_classes(first, second, groups, iou, margin=found.told["margin"])
+    before, after = (np.stack([totals(one.counts) for one in side]) for side in (mine, other))
+    return compare_classes(before, after, mine[0].groups, iou, margin=found.told["margin"])
 
 
 def _class_means(found: Comparison, name: str) -> list[float | None] | None:
