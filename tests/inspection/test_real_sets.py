@@ -33,6 +33,8 @@ TRAPS = {  # name -> what is known of it: the trap, the code of the finding, wor
         ("2.3 % of the pixels are off the palette", "mask.near_palette", "2.3 % of the pixels of 70 masks"),
         ("865 to 2214 colours a file", "mask.near_palette", "2214 colours in one file"),
         ("widths differ", "image.sizes", "sizes (height x width): 512x"),
+        ("six test photographs are in train too", "duplicate.across", "6 images are there again in another part"),
+        ("with other masks", "duplicate.masks", "6 images are there again with another mask"),
     ),
     "celebamask19_256": (
         ("nobody says which classes are left and right", "class.unnamed", "are not exchanged when an image is flipped"),
@@ -46,7 +48,10 @@ TRAPS = {  # name -> what is known of it: the trap, the code of the finding, wor
     ),
     "fruit_coco": (("background is implied", "layout.read", "background"),),
 }
-ERRORS = {"fasseg_v2": {"mask.colors"}, "chasedb1": {"pair.annotators"}}
+ERRORS = {
+    "fasseg_v2": {"mask.colors", "duplicate.across", "duplicate.masks"},
+    "chasedb1": {"pair.annotators"},
+}
 """All others have none."""
 
 NAMES = pytest.mark.parametrize("name", UNDERSTOOD)
