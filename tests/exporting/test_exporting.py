@@ -24,6 +24,10 @@ from segtrial.statistics import Interval, NoInterval
 from segtrial.tasks import make
 from tests.exporting import parts
 
+pytestmark = pytest.mark.slow
+"""Apart from the others, in a process of their own (.ci/run): where ONNX Runtime and OpenVINO have been, a SIGTERM that
+a later test sends itself ends in a segmentation fault."""
+
 TINY = "unet:width=4,depth=3"
 """It pads to multiples of 4."""
 
