@@ -54,11 +54,11 @@ def _planned(told: Mapping[str, Any]) -> Iterator[str]:
 def _lines(told: Mapping[str, Any], out: Path) -> Iterator[str]:
     """The result for people: a table of the variants, a sentence for each pair, and whatever a reader must know."""
     from segtrial.comparison import RESULT, training_seconds
-    from segtrial.reports import tables
+    from segtrial.reports import comparison_tables, tables
     from segtrial.reports.wording import plain
 
     seconds = training_seconds(out)
-    rows = [_row(variant, seconds) for variant in _ordered(told)]
+    rows = [_row(variant, seconds) for variant in comparison_tables.ordered(told)]
     yield from tables.plain_lines(("variant", told["score"], "runs", "parameters", "a run"), rows)
     yield ""
     for pair in told["pairs"]:
@@ -69,13 +69,6 @@ def _lines(told: Mapping[str, Any], out: Path) -> Iterator[str]:
     if (out / RESULT).exists():
         yield f"\nResult  {out / RESULT}"
         yield f"Page    {out / 'comparison.html'}"
-
-
-def _ordered(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The highest mean first, if all have the same seeds; else as in the file."""
-    if not told["ranked"]:
-        return list(told["variants"])
-    return sorted(told["variants"], key=lambda variant: -variant["mean"] if variant["mean"] is not None else 1.0)
 
 
 def _row(variant: Mapping[str, Any], seconds: Mapping[str, float]) -> tuple[str, ...]:
