@@ -161,3 +161,9 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def last_number(name: str) -> int | None:
+    """The last digits in a name, such as 960 in 0006R0_f00960_L; None where there are none."""
+    digits = re.search(r"(\d+)\D*$", name)
+    return int(digits[1]) if digits else None

@@ -146,6 +146,7 @@ CHANGES = {
     "without variants fast": {"variants": {"slow": {}}},
     "without seeds 1": {"seeds": 1},
     "margin: 0.005 -> 0.1": {"margin": 0.1},
+    "block_frames: None -> 9": {"block_frames": 9},
     "score: 'miou_dataset' -> 'pixel_accuracy'": {"score": "pixel_accuracy"},
     "held_out: 'val' -> 'test'": {"held_out": "test"},
     "budget: 'steps' -> 'minutes'": {"budget": "minutes"},

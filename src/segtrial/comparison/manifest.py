@@ -63,6 +63,8 @@ class HeldOut(_Frozen):
     """Hash of it, for each fold."""
     images: int
     groups: int
+    """Blocks of images that are one observation each."""
+    block_frames: int | None = None
 
 
 class Named(_Frozen):
@@ -159,6 +161,8 @@ def require_same(old: Manifest, request: Request, recipes: dict[str, Recipe], pl
     """Raise RunError if more than variants and seeds were added to what the folder was begun with."""
     changes = []
     wanted = {"margin": request.margin, "folds": request.folds, "tune": _json(request.tune)}
+    if request.block_frames != old.held_out.block_frames:
+        changes.append(f"block_frames: {old.held_out.block_frames!r} -> {request.block_frames!r}")
     wanted |= {"budget": request.budget or old.budget, "score": request.score or old.score}
     for name, value in wanted.items():
         if getattr(old, name) != value:

@@ -22,6 +22,7 @@ from segtrial.data.sample import Dataset
 from segtrial.errors import DataError, DataNotFound, RecipeError, RunError, listing, nearest
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest
+from segtrial.statistics import video_blocks
 from segtrial.training.opening import open_data, open_parts, pick_device, plan_trial
 from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.planning import manifest as manifest_of
@@ -65,7 +66,7 @@ def make_manifest(
     part = old.held_out.part if old else held_out_part(opened.dataset(first), request, first)
     for name, recipe in recipes.items():
         require_honest(name, recipe, part)
-    held = _one_held_out(recipes, part, request.folds, opened)
+    held = _one_held_out(recipes, part, request, opened)
     if old is not None:
         _require_unchanged(old, held, recipes, opened)
         threads = old.threads
@@ -262,14 +263,20 @@ def _folded(recipe: Recipe, folds: int | None) -> list[Recipe]:
     return [run_recipe(recipe, 0, fold, folds) for fold in range(folds)] if folds else [recipe]
 
 
-def _one_held_out(recipes: Mapping[str, Recipe], part: str, folds: int | None, opened: Opened) -> HeldOut:
+def _one_held_out(recipes: Mapping[str, Recipe], part: str, request: Request, opened: Opened) -> HeldOut:
     """The held-out part, which must be the same for all variants. Raises DataError."""
     found: dict[str, HeldOut] = {}
     for name, recipe in recipes.items():
-        stores = [opened.store(each, part) for each in _folded(recipe, folds)]
-        groups = {group for store in stores for group in store.groups}
-        manifests = tuple(store.manifest for store in stores)
-        found[name] = HeldOut(part=part, manifests=manifests, images=sum(map(len, stores)), groups=len(groups))
+        stores = [opened.store(each, part) for each in _folded(recipe, request.folds)]
+        keys = [key for store in stores for key in store.keys]
+        groups = video_blocks(keys, [group for store in stores for group in store.groups], request.block_frames)
+        found[name] = HeldOut(
+            part=part,
+            manifests=tuple(store.manifest for store in stores),
+            images=len(keys),
+            groups=len(set(groups)),
+            block_frames=request.block_frames,
+        )
     first = next(iter(found.values()))
     other = [name for name, held in found.items() if held != first]
     if other:

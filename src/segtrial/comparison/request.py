@@ -96,6 +96,8 @@ class Request(Part):
     """What is compared; none: the task's main score."""
     held_out: str | None = None
     """The part that the trained networks are compared on; none: test where there is one, else val."""
+    block_frames: int | None = Field(default=None, ge=1)
+    """So many frames of one video, by the numbers that end the names, are one observation; none: a whole group is."""
     folds: int | None = Field(default=None, ge=2)
     """Instead of one part: each run is made so many times, each time with another fold held out."""
 

@@ -18,7 +18,7 @@ from segtrial.comparison.pool import Failure
 from segtrial.errors import RunError, listing
 from segtrial.evaluation import load_counts
 from segtrial.scores import Score, number_or_none
-from segtrial.statistics import Answer, Interval, NoInterval, PairResult, compare_all, compare_pair
+from segtrial.statistics import Answer, Interval, NoInterval, PairResult, compare_all, compare_pair, video_blocks
 
 NO_SEED = "there is no seed of which both have a finished run"
 
@@ -50,7 +50,7 @@ def result_json(
         "pairs": pairs,
         "definition": score.definition if score else None,
         "margin": manifest.margin,
-        "held_out": manifest.held_out.model_dump(mode="json", include={"part", "images", "groups"}),
+        "held_out": manifest.held_out.model_dump(mode="json", include={"part", "images", "groups", "block_frames"}),
         "budget": manifest.budget,
         "ranked": equal,
         "variants": variants,
@@ -113,7 +113,7 @@ def _all_rows(manifest: Manifest, done: Sequence[Cell], score: Score) -> dict[st
         for seed in manifest.seeds:
             folds = [cell for cell in of_variant if cell.seed == seed]
             if len(folds) == len(manifest.fold_list):
-                found.setdefault(name, {})[seed] = _rows(folds, score)
+                found.setdefault(name, {})[seed] = _rows(folds, score, manifest.held_out.block_frames)
     everything = [(name, seed, rows) for name, seeds in found.items() for seed, rows in seeds.items()]
     for name, seed, rows in everything:
         if (rows.keys, rows.groups) != (everything[0][2].keys, everything[0][2].groups):
@@ -122,10 +122,10 @@ def _all_rows(manifest: Manifest, done: Sequence[Cell], score: Score) -> dict[st
     return found
 
 
-def _rows(folds: Sequence[Cell], score: Score) -> _Rows:
+def _rows(folds: Sequence[Cell], score: Score, block_frames: int | None) -> _Rows:
     counts = [load_counts(cell.rows, plan_of(cell).make_task()) for cell in folds]
     keys = [key for each in counts for key in each.keys]
-    groups = [group for each in counts for group in each.groups]
+    groups = video_blocks(keys, [group for each in counts for group in each.groups], block_frames)
     parts = np.concatenate([score.parts(each.counts) for each in counts])
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return _Rows(tuple(keys[i] for i in order), tuple(groups[i] for i in order), parts[order])

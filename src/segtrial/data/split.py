@@ -17,6 +17,7 @@ from segtrial.data._parallel import all_of
 from segtrial.data.pictures import opened
 from segtrial.data.sample import Item
 from segtrial.errors import DataError, SplitError, listing
+from segtrial.files import last_number
 from segtrial.randomness import generator, key_of
 
 Parts = dict[str, tuple[Item, ...]]
@@ -184,8 +185,7 @@ def _cut_in_time(items: Sequence[Item], share: float, place: str) -> tuple[list[
 
 def frame_number(item: Item) -> tuple[int, str]:
     """The last number in the item's name, or 0, and the name: the order of the frames of a clip."""
-    digits = re.search(r"(\d+)\D*$", item.key)
-    return int(digits[1]) if digits else 0, item.key
+    return last_number(item.key) or 0, item.key
 
 
 def _grouped(sizes: Mapping[str, int]) -> bool:

@@ -17,6 +17,7 @@ from segtrial.errors import RunError
 from segtrial.plain_yaml import parse_yaml
 from segtrial.reports import records
 from segtrial.reports.records import Json, Run
+from segtrial.statistics import video_blocks
 
 RULE, RESULT, PICTURES = "comparison.yaml", "comparison.json", "pictures/index.json"
 AGAIN = "Run the command segtrial compare again to write it anew"
@@ -76,6 +77,7 @@ class Comparison:
         known = [each for each in found if each is not None]
         keys = [key for each in known for key in each.keys]
         groups = [group for each in known for group in each.groups]
+        groups = video_blocks(keys, groups, self.told["held_out"].get("block_frames"))
         counts = np.concatenate([each.counts for each in known])
         order = sorted(range(len(keys)), key=keys.__getitem__)
         return Rows(tuple(keys[i] for i in order), tuple(groups[i] for i in order), counts[order])

@@ -1,6 +1,6 @@
 """Rows of additive numbers of whole runs -> intervals, verdicts, power. numpy and scipy; the score is a function."""
 
-from segtrial.statistics.blocks import FEWEST_BLOCKS, Interval, NoInterval, block_interval
+from segtrial.statistics.blocks import FEWEST_BLOCKS, Interval, NoInterval, block_interval, video_blocks
 from segtrial.statistics.exact import sign_flip_test
 from segtrial.statistics.folds import fold_interval
 from segtrial.statistics.many import compare_all, compare_with_baseline, holm
@@ -39,4 +39,5 @@ __all__ = [
     "sign_flip_test",
     "smallest_visible",
     "variance_split",
+    "video_blocks",
 ]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Integer, Num
 
-from segtrial.errors import listing
+from segtrial.errors import DataError, listing
+from segtrial.files import last_number
 
 FEWEST_BLOCKS = 5
 """With fewer, the percentile bootstrap covers far less than it claims, and no interval is better than that one."""
@@ -70,6 +71,22 @@ def block_interval(
         return NoInterval("the score is infinite in some draws of blocks", len(names))
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, len(names))
+
+
+def video_blocks(keys: Sequence[str], groups: Sequence[str], frames: int | None) -> list[str]:
+    """The block of each image: its group, or the stretch of `frames` frames of it that its number falls into.
+
+    Numbers are those that end the names. With 30 frames a second 600 frames are 20 s. Raises DataError for a name
+    without a number.
+    """
+    if frames is None:
+        return list(groups)
+    found = []
+    for key, group in zip(keys, groups, strict=True):
+        if (number := last_number(key)) is None:
+            raise DataError(key, "no number in its name, so it has no place in a video", "Leave block_frames out")
+        found.append(f"{group} {number // frames}")
+    return found
 
 
 def blocks_of(groups: Sequence[str]) -> tuple[list[str], Integer[np.ndarray, " n"]]:
