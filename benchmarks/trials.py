@@ -1,0 +1,97 @@
+"""CamVid and a folder of photos -> the trials of recipes/trials, run or continued, and what they found in results/trials.
+
+    python benchmarks/trials.py ../camvid ../scenes64
+    python benchmarks/trials.py ../camvid ../scenes64 --only segnet networks --workers 2
+
+CamVid is made small first (128x96, by area; masks by their nearest pixel): two cores can then train five seeds of
+everything. A trial that is in results/trials with the seeds and variants of its file is not run again; one that was
+stopped goes on. Of each, results keep what holds no picture of the data: the rule, the result, rows, tables, page.
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import segtrial as st
+from segtrial.comparison.request import read_request
+from segtrial.console import watching
+from segtrial.files import write_atomic
+from segtrial.reports import comparison_records, comparison_report
+
+HERE = Path(__file__).resolve().parent.parent
+SIZE = (128, 96)
+KEPT = ("comparison.yaml", "comparison.json", "comparison.csv", "comparison.md", "comparison.tex")
+
+
+def main() -> None:
+    """Run what is asked for, one trial after the other."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("camvid", type=Path, help="the folder with train, trainannot, val and valannot")
+    parser.add_argument("photos", type=Path, help="a folder of photos, train and val, such as scenes64")
+    parser.add_argument("--only", nargs="*", help="names of trials; default: all of recipes/trials")
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
+    make_small(args.camvid, HERE / "runs/small/camvid")
+    photos = HERE / "runs/small/scenes64"
+    if not photos.exists():
+        photos.symlink_to(args.photos.resolve())
+    for file in sorted((HERE / "recipes/trials").glob("*.yaml")):
+        if not args.only or file.stem in args.only:
+            run(file, args.workers)
+
+
+def make_small(source: Path, target: Path) -> None:
+    """A copy of the data set in which every picture is 128x96. Does nothing where it is there already."""
+    if target.exists():
+        return
+    unfinished = target.with_name(target.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for path in sorted(each for each in source.rglob("*") if each.suffix in (".webp", ".png")):
+        is_mask = path.parent.name.endswith("annot")
+        image = Image.open(path).resize(SIZE, Image.Resampling.NEAREST if is_mask else Image.Resampling.BOX)
+        out = (unfinished / path.relative_to(source)).with_suffix(".png")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        image.save(out)
+    unfinished.rename(target)
+
+
+def run(file: Path, workers: int) -> None:
+    """One trial, unless its result is there; its files go to results/trials."""
+    kept, out = HERE / "results/trials" / file.stem, HERE / "runs/trials" / file.stem
+    if is_done(file, kept):
+        print(f"{file.stem}: in {kept.relative_to(HERE)}")
+        return
+    print(f"{file.stem}: running in {out.relative_to(HERE)}", flush=True)
+    with watching() as watch:
+        result = st.compare(file, out, workers=workers, watch=watch)
+    keep(out, kept)
+    for pair in result["pairs"]:
+        print(f"{file.stem}: {pair['sentence']}", flush=True)
+
+
+def is_done(file: Path, kept: Path) -> bool:
+    """Whether the kept result has all variants and seeds that the file asks for, each finished."""
+    if not (kept / "comparison.json").exists():
+        return False
+    request, _ = read_request(file)
+    told: dict[str, Any] = json.loads((kept / "comparison.json").read_text())
+    runs = {variant["name"]: variant["seeds"] for variant in told["variants"]}
+    return runs == {name: list(request.seed_list) for name in request.variants}
+
+
+def keep(out: Path, kept: Path) -> None:
+    """Copy rule, result and tables; the page is the one without pictures of the data."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copyfile(out / name, kept / name)
+    found = replace(comparison_records.read(out), shown=())
+    write_atomic(kept / "comparison.html", comparison_report.render(found).encode())
+
+
+if __name__ == "__main__":
+    main()
