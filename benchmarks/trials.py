@@ -1,4 +1,4 @@
-"""CamVid and a folder of photos -> the trials of recipes/trials, run or continued, and what they found in results/trials.
+"""CamVid and a folder of photos -> the trials of recipes/trials, run or continued; what they found: results/trials.
 
     python benchmarks/trials.py ../camvid ../scenes64
     python benchmarks/trials.py ../camvid ../scenes64 --only segnet networks --workers 2

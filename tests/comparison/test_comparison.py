@@ -70,7 +70,7 @@ def test_the_result_has_the_shape_that_programs_rely_on(finished):
     }
     columns = {"name", "n", "mean", "sd", "seeds", "values", "parameters", "steps", "multiply_adds"}
     assert [set(variant) for variant in result["variants"]] == [columns, columns]
-    assert result["held_out"] == {"part": "val", "images": 2, "groups": 2}
+    assert result["held_out"] == {"part": "val", "images": 2, "groups": 2, "block_frames": None}
     assert result["ranked"] is True
 
 
@@ -208,9 +208,17 @@ def test_a_part_that_is_not_val_is_opened_once(cache, tmp_path):
         (data / "test" / kind / "5.png").unlink()
     base = {**trial.BASE, "data": str(data), "keep": "best"}
     result = compared(tmp_path / "trial", base=base, **ONE_RUN)
-    assert result["held_out"] == {"part": "test", "images": 5, "groups": 5}
+    assert result["held_out"] == {"part": "test", "images": 5, "groups": 5, "block_frames": None}
     run = tmp_path / "trial" / "runs" / "a" / "0"
     assert result["variants"][0]["values"] == [api.evaluate(run, split="test")["scores"]["miou_dataset"]]
+
+
+def test_frames_of_a_held_out_video_are_cut_into_blocks(cache, tmp_path):
+    base = {**trial.BASE, "data": "toytown:scenes=2,frames=12,size=32x32"}
+    result = compared(tmp_path / "trial", base=base, block_frames=2)
+    assert result["held_out"] == {"part": "val", "images": 12, "groups": 6, "block_frames": 2}
+    assert result["pairs"][0]["speaks_of"] == "new scenes"
+    assert result["pairs"][0]["interval_new_scenes"] is not None, "one scene of six blocks is enough"
 
 
 def test_what_goes_by_the_held_out_part_is_refused(cache, tmp_path):
@@ -235,7 +243,7 @@ def test_a_score_that_the_task_has_not_is_refused(score, cache, tmp_path):
 
 def test_with_folds_every_image_is_held_out_once(cache, tmp_path):
     result = compared(tmp_path / "trial", folds=2, seeds=1, score="pixel_accuracy", variants={"slow": {}})
-    assert result["held_out"] == {"part": "val", "images": 8, "groups": 8}
+    assert result["held_out"] == {"part": "val", "images": 8, "groups": 8, "block_frames": None}
     run = tmp_path / "trial" / "runs" / "slow" / "0"
     counts = [np.load(run / str(fold) / "counts" / "val.npz") for fold in (0, 1)]
     assert len(set(np.concatenate([each["keys"] for each in counts]))) == 8
