@@ -20,6 +20,7 @@ from tests import tiny
 FLAGS = {
     "demo": ["--minutes", "--out"],
     "train": [
+        "--budget",
         "--data",
         "--epochs",
         "--find-lr",
@@ -38,7 +39,7 @@ FLAGS = {
     "fit": ["--json", "--one-batch", "--untouched"],
     "export": ["--data", "--force", "--format", "--json", "--most-loss", "--out", "--precision"],
     "explain-metric": ["--data", "--json", "--split"],
-    "compare": ["--json", "--out", "--plan", "--workers"],
+    "compare": ["--budget", "--json", "--out", "--plan", "--workers"],
     "predict": [
         "--confidence",
         "--device",
@@ -331,6 +332,7 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
     monkeypatch.setattr(api, "train", train)
     words = ["--model", "unet", "--data", "photos", "--out", "run", "--epochs", "1.5", "--seed", "3"]
     words += ["--set", "ema=0.5", "--set", "clip=1", "--from", "before", "--task", "binary", "--fit-batch"]
+    words += ["--budget", "small"]
     assert cli.main(["--traceback", "train", *recipe, *words]) == 0
     del given["watch"]
     budget = {"epochs": 1.5, "steps": None, "minutes": None}
@@ -342,6 +344,7 @@ def test_every_word_of_train_reaches_the_verb(recipe, monkeypatch, tiny_run):
         "start": Path("before"),
         "task": "binary",
         "fit_batch": True,
+        "budget": "small",
     }
     assert given == {**named, **budget, "seed": 3, "settings": ["ema=0.5", "clip=1"]}
 

@@ -181,7 +181,7 @@ def test_the_schema_says_all_that_a_recipe_may_hold():
     objects = [part for part in parts_of(SCHEMA) if "properties" in part]  # not: parameters of augment.albumentations
     assert len(objects) == 1 + len(SCHEMA["$defs"])
     assert all(part["additionalProperties"] is False and part["description"] for part in objects)
-    assert set(SCHEMA["properties"]) == {"preset", *Recipe.model_fields}
+    assert set(SCHEMA["properties"]) == {"preset", "budgets", *Recipe.model_fields}
     assert SCHEMA["properties"]["preset"]["enum"] == list(PRESETS)
     for part in objects:
         for name, field in part["properties"].items():

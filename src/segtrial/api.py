@@ -20,7 +20,7 @@ from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, near
 from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
-from segtrial.recipe import BUDGETS, Recipe, from_tree, override, read, tree_of
+from segtrial.recipe import BUDGETS, Recipe, budgeted, from_tree, override, read, tree_of
 from segtrial.tasks import TASKS
 from segtrial.training import Silent, Watch, batch_test, fine_tuning, first_weights, opening, rate_test
 
@@ -70,6 +70,7 @@ def train(
     start: Source | None = None,
     task: str | None = None,
     recipe: Source | Mapping[str, Any] | None = None,
+    budget: str | None = None,
     settings: Iterable[str] = (),
     augment: Callable[..., Any] | None = None,
     fit_batch: bool = False,
@@ -79,14 +80,14 @@ def train(
 
     `model` is NAME or NAME:option=value,...; `data` a folder, a data.yaml or "toytown"; at most one of `epochs`,
     `steps` and `minutes`. `start` is a model or run of yours whose weights are taken over where they fit. `task`
-    is what the network answers: see `segtrial.tasks`. `recipe` (a
-    YAML file, a preset's name, a run folder or a mapping) holds what is not given here; `settings` such as
+    is what the network answers: see `segtrial.tasks`. `recipe` (a YAML file, a preset's name, a run folder or a
+    mapping) holds what is not given here, and `budget` picks one of its `budgets`; `settings` such as
     "optimizer.lr=0.01" have the last word. `augment(image, mask, rng)` changes each crop, see
     `segtrial.data.own_augment`. `fit_batch` takes the largest batches that fit the memory. Raises UserError for
     what the caller can mend, and Interrupted (state saved; the same call continues) on SIGINT or SIGTERM.
     """
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed, "task": task}
-    wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings)
+    wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings, budget)
     wanted = _with_function(wanted, augment)
     _check_choices(wanted)  # a wrong name is said before the data is read
     if fit_batch:
@@ -107,6 +108,7 @@ def find_lr(
     seed: int | None = None,
     start: Source | None = None,
     recipe: Source | Mapping[str, Any] | None = None,
+    budget: str | None = None,
     settings: Iterable[str] = (),
     task: str | None = None,
     augment: Callable[..., Any] | None = None,
@@ -118,7 +120,7 @@ def find_lr(
     `out`, in which a run may then begin; its report shows the curve. Raises as `train` does.
     """
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed, "task": task}
-    wanted = _with_function(make_recipe(words, {}, recipe, settings), augment)
+    wanted = _with_function(make_recipe(words, {}, recipe, settings, budget), augment)
     _check_choices(wanted)
     found = rate_test.find_rate(wanted, Path(out), watch or Silent())
     if ranks.is_first_launched():
@@ -132,6 +134,7 @@ def compare(
     recipe: Source | Mapping[str, Any],
     out: Source,
     *,
+    budget: str | None = None,
     workers: int | None = None,
     plan: bool = False,
     watch: Watch | None = None,
@@ -140,7 +143,8 @@ def compare(
 
     Writes comparison.html, the page of it, with tables beside it.
 
-    `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`.
+    `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`;
+    `budget` picks one of its `budgets`.
     `workers` runs at a time, each in a process of its own. With `plan` nothing is trained, and what would be done is
     returned. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
     """
@@ -148,8 +152,8 @@ def compare(
 
     source = recipe if isinstance(recipe, Mapping) else Path(recipe)
     if plan:
-        return comparison.plan_only(source, Path(out), workers=workers, watch=watch)
-    result = comparison.compare(source, Path(out), workers=workers, watch=watch)
+        return comparison.plan_only(source, Path(out), budget=budget, workers=workers, watch=watch)
+    result = comparison.compare(source, Path(out), budget=budget, workers=workers, watch=watch)
     if (Path(out) / comparison.RESULT).exists():
         from segtrial.reports import comparison_report
 
@@ -162,10 +166,14 @@ def make_recipe(
     budget: Mapping[str, float | int | None],
     base: Source | Mapping[str, Any] | None,
     settings: Iterable[str],
+    word: str | None = None,
 ) -> Recipe:
-    """One recipe of a base, words that replace parts of it, a budget that replaces its budget, and settings."""
+    """One recipe of a base, words that replace parts of it, a budget that replaces its budget, and settings.
+
+    `word` picks one of the base's `budgets`, which lie below all that is said here.
+    """
     place = "recipe" if base is None or isinstance(base, Mapping) else str(base)
-    tree = dict(base) if isinstance(base, Mapping) else {} if base is None else tree_of(base)
+    tree = budgeted(base if isinstance(base, Mapping) else {} if base is None else tree_of(base), word, place)
     tree |= {name: value for name, value in words.items() if value is not None}
     given = {name: value for name, value in budget.items() if value is not None}
     if given:

@@ -112,6 +112,10 @@ def train(
         str | None,
         typer.Option(help="A recipe file (YAML), a preset (quick, thorough, ...) or a run folder.", show_default=False),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="One of the recipe file's budgets: small, paper, ...", show_default=False),
+    ] = None,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only try learning rates, on a network thrown away, and suggest one.")
     ] = False,
@@ -138,15 +142,16 @@ def train(
             raise RecipeError("--find-lr and --fit-batch", "two trials at once", FIRST_THE_BATCH)
         with console.watching() as watch:
             test = api.find_lr(
-                model, data, out, task=task, seed=seed, start=start, recipe=base, settings=settings or (), watch=watch
-            )
+                model, data, out, task=task, seed=seed, start=start, recipe=base, budget=budget,
+                settings=settings or (), watch=watch,
+            )  # fmt: skip
         if ranks.is_first_launched():
             console.print_rate_test(test, out)
         return
     with console.watching() as watch:
         run = api.train(
             model, data, out, task=task, epochs=epochs, steps=steps, minutes=minutes, seed=seed, start=start,
-            recipe=base, settings=settings or (), fit_batch=fit_batch, watch=watch,
+            recipe=base, budget=budget, settings=settings or (), fit_batch=fit_batch, watch=watch,
         )  # fmt: skip
     if ranks.is_first_launched():  # the others have neither scores nor a say
         console.print_run(run.evaluation, run.path)

@@ -22,6 +22,9 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of FILE's budgets: small, paper, ...", show_default=False)
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only say what would be done and what it would cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")] = False,
 ) -> None:
@@ -33,7 +36,7 @@ def compare(
     from segtrial import api, console
 
     with console.watching() as watch:
-        told = api.compare(file, out, workers=workers, plan=plan, watch=watch)
+        told = api.compare(file, out, budget=budget, workers=workers, plan=plan, watch=watch)
     if as_json:
         print(json.dumps(told, indent=1, allow_nan=False))
     elif plan:

@@ -20,6 +20,7 @@ app = typer.Typer(
     epilog="Example: segtrial recipe show quick > mine.yaml, then segtrial train mine.yaml --data photos --out run",
 )
 
+BUDGETS = "Name -> fields that go over the others where `--budget NAME` asks for them, such as {small: {minutes: 10}}."
 WIDTH = 100
 """Columns of a comment."""
 
@@ -39,6 +40,10 @@ def show(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any field: optimizer.lr=0.01. May be repeated."),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="One of the file's budgets: small, paper, ...", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of YAML.")] = False,
 ) -> None:
     """Print a whole recipe as YAML, each field explained, and what differs from the defaults marked.
@@ -47,8 +52,9 @@ def show(
     """
     from segtrial import recipe
 
-    tree = recipe.tree_of(source) if source else {}
-    found = recipe.from_tree(recipe.override(tree, settings or ()), source or "recipe")
+    place = source or "recipe"
+    tree = recipe.budgeted(recipe.tree_of(source) if source else {}, budget, place)
+    found = recipe.from_tree(recipe.override(tree, settings or ()), place)
     usual = recipe.from_tree({"task": found.task})
     if as_json:
         told = {"schema": 1, "recipe": found.model_dump(mode="json"), "changed": changed(found, usual)}
@@ -63,14 +69,17 @@ def check(
 ) -> None:
     """Say whether recipes are right, down to the options of their networks and losses. Nothing is trained.
 
-    Every wrong one is named with what is wrong and the fix; then the exit code is 2.
+    A file's budgets are checked too. Every wrong one is named with what is wrong and the fix; then the exit code is 2.
     """
     from segtrial import api, recipe
 
     faults = 0
     for source in sources:
         try:
-            api.check(recipe.from_tree(recipe.tree_of(source), source))
+            tree = recipe.tree_of(source)
+            api.check(recipe.from_tree(tree, source))
+            for budget in tree.get("budgets", ()):
+                api.check(recipe.from_tree(recipe.budgeted(tree, budget, source), f"{source}, budget {budget}"))
             print(f"{source}: ok")
         except UserError as error:
             faults += 1
@@ -99,7 +108,8 @@ def json_schema() -> dict[str, Any]:
         f"{name}: {preset.about}" for name, preset in PRESETS.items()
     )
     preset = {"enum": list(PRESETS), "title": "Preset", "description": said, "type": "string"}
-    described["properties"] = {"preset": preset, **described["properties"]}
+    budgets = {"additionalProperties": True, "description": BUDGETS, "title": "Budgets", "type": "object"}
+    described["properties"] = {"preset": preset, "budgets": budgets, **described["properties"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **described,

@@ -20,6 +20,7 @@ from segtrial.recipe_parts import Augment, Encoder, Loss, Optimizer, Part, Phase
 
 DEFAULT_MINUTES = 10.0
 BUDGETS = ("epochs", "steps", "minutes")
+NO_BUDGETS = "Give the file `budgets: {small: {minutes: 10}, paper: {}}`, or choose by --minutes, --epochs or --steps"
 UNHASHED = ("data", "workers", "checkpoint_seconds", "progress_steps")
 """Fields that do not decide the result. `data` is a place; what lies there is named by the manifest hash."""
 _LABELS = {"loss": {"name": "bce_with_logits", "class_weights": "none"}}
@@ -173,9 +174,10 @@ def _without_later_defaults(tree: Mapping[str, Any], defaults: Mapping[str, Any]
 def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
     """A validated recipe from nested plain values; a run without a budget gets DEFAULT_MINUTES.
 
-    What its key `preset` names lies below them. Raises RecipeError with the dotted key, the value and the fix.
+    What its key `preset` names lies below them; its `budgets` are for `budgeted`. Raises RecipeError with the dotted
+    key, the value and the fix.
     """
-    tree = _on_preset(tree, place)
+    tree = _on_preset(budgeted(tree, None, place), place)
     filled = layered(OF_TASK.get(str(tree.get("task")), {}), tree)
     if all(filled.get(name) is None for name in BUDGETS):
         filled["minutes"] = DEFAULT_MINUTES
@@ -211,6 +213,35 @@ def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         under = both.get(name)
         both[name] = layered(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return both
+
+
+def budgeted(tree: Mapping[str, Any], word: str | None, place: str) -> dict[str, Any]:
+    """The tree without its key `budgets`, and over the rest what that says under `word`, if any.
+
+    Where it says epochs, steps or minutes, those of the rest go. Raises RecipeError for a word that is none of them.
+    """
+    rest = {name: value for name, value in tree.items() if name != "budgets"}
+    budgets = tree.get("budgets", {})
+    if not isinstance(budgets, Mapping) or not all(isinstance(each, Mapping) for each in budgets.values()):
+        fix = "Write names with fields below them, such as {small: {minutes: 10}, paper: {}}"
+        raise RecipeError(place, f"budgets={shown(budgets)} is no table of budgets", fix)
+    if word is None:
+        return rest
+    if word not in budgets:
+        fix = f"{nearest(word, list(budgets))}There are: {', '.join(budgets)}" if budgets else NO_BUDGETS
+        raise RecipeError(place, f"it has no budget {word!r}", fix)
+    return _over(rest, budgets[word])
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """As `layered`, but one way to say how long replaces another, also in parts (a comparison's base)."""
+    kept = {name: value for name, value in below.items() if name not in BUDGETS or not set(BUDGETS) & set(above)}
+    parts = {name: _over(kept[name], value) for name, value in above.items() if _both_are_parts(kept.get(name), value)}
+    return kept | dict(above) | parts
+
+
+def _both_are_parts(one: Any, other: Any) -> bool:
+    return isinstance(one, Mapping) and isinstance(other, Mapping)
 
 
 def override(tree: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:

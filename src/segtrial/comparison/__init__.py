@@ -44,17 +44,23 @@ Source = str | Path | Mapping[str, Any]
 
 
 def compare(
-    source: Source, out: Path, *, workers: int | None = None, watch: Watch | None = None, run: Runner = run_cells
+    source: Source,
+    out: Path,
+    *,
+    budget: str | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
+    run: Runner = run_cells,
 ) -> dict[str, Any]:
     """Run, or continue, the comparison that a file (or mapping) asks for, in the folder `out`; returns its result.
 
-    `workers` runs at a time: by default one for each GPU, or as many as the cores hold where the recipes say their
-    threads, else one. Failed runs are in the result. Raises UserError before the first run for what cannot be compared,
-    and Interrupted, all states saved, on SIGINT or SIGTERM.
+    `budget` picks one of the file's `budgets`. `workers` runs at a time: by default one for each GPU, or as many as the
+    cores hold where the recipes say their threads, else one. Failed runs are in the result. Raises UserError before the
+    first run for what cannot be compared, and Interrupted, all states saved, on SIGINT or SIGTERM.
     """
     watch = watch or Silent()
     with listening() as stop, _held(out):
-        old, manifest, workers = _begun(source, out, workers, watch, stop)
+        old, manifest, workers = _begun(source, out, budget, workers, watch, stop)
         if manifest != old:
             manifest.write(out)
         for line in _opening(told_plan(manifest, out, workers, trials.known(manifest, out)), out):
@@ -91,19 +97,21 @@ def _opening(plan: Mapping[str, Any], out: Path) -> Iterator[str]:
         yield from words.plan(plan)
 
 
-def plan_only(source: Source, out: Path, *, workers: int | None = None, watch: Watch | None = None) -> dict[str, Any]:
+def plan_only(
+    source: Source, out: Path, *, budget: str | None = None, workers: int | None = None, watch: Watch | None = None
+) -> dict[str, Any]:
     """What `compare` would do and cost, schema 1; nothing is written. Raises UserError as it does."""
     with listening() as stop:
-        _, manifest, workers = _begun(source, out, workers, watch or Silent(), stop)
+        _, manifest, workers = _begun(source, out, budget, workers, watch or Silent(), stop)
     return told_plan(manifest, out, workers, trials.known(manifest, out))
 
 
 def _begun(
-    source: Source, out: Path, workers: int | None, watch: Watch, stop: StopRequest
+    source: Source, out: Path, budget: str | None, workers: int | None, watch: Watch, stop: StopRequest
 ) -> tuple[Manifest | None, Manifest, int]:
     """The manifest that lies there, the one that is to lie there, and the number of runs at a time."""
     hardware.keep_memory()
-    request, place = read_request(source)
+    request, place = read_request(source, budget)
     recipes = recipes_of(request, place)
     old = read_manifest(out)
     if old:

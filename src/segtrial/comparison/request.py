@@ -6,6 +6,7 @@ variants:                                          # name -> the fields it chang
   sgd: {optimizer.name: sgd}                       # dotted keys as with --set
 seeds: 5                                           # or a list
 tune: {trials: 8, lr: [1.0e-4, 1.0e-1]}            # optional: chosen for each variant by itself
+budgets: {small: {seeds: 3, base: {epochs: 4}}}    # optional: what --budget small puts over all of this
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from segtrial.errors import RecipeError, listing
-from segtrial.recipe import BUDGETS, Recipe, from_tree, layered, read
+from segtrial.recipe import BUDGETS, Recipe, budgeted, from_tree, layered, read
 from segtrial.recipe_messages import explained
 from segtrial.recipe_parts import Part
 
@@ -135,10 +136,13 @@ class Request(Part):
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
 
 
-def read_request(source: str | Path | Mapping[str, Any]) -> tuple[Request, str]:
-    """A file's, or a mapping's, request and its place for messages. Raises RecipeError with key, value and fix."""
+def read_request(source: str | Path | Mapping[str, Any], word: str | None = None) -> tuple[Request, str]:
+    """A file's, or a mapping's, request and its place for messages; `word` picks one of its `budgets`.
+
+    Raises RecipeError with key, value and fix.
+    """
     place = "comparison" if isinstance(source, Mapping) else str(source)
-    tree = dict(source) if isinstance(source, Mapping) else read(Path(source))
+    tree = budgeted(source if isinstance(source, Mapping) else read(Path(source)), word, place)
     try:
         return Request.model_validate_json(json.dumps(tree)), place
     except ValidationError as error:
