@@ -65,8 +65,8 @@ def test_the_result_has_the_shape_that_programs_rely_on(finished):
     assert set(pair["interval"]) == {"low", "high", "over"}
     assert pair["verdict"] in ("better", "worse", "equivalent", "cannot tell")
     assert set(result) == {
-        *("schema", "score", "pairs", "definition", "margin", "held_out", "budget", "ranked", "variants", "failures"),
-        *("tuning", "notes"),
+        *("schema", "score", "baseline", "pairs", "definition", "margin", "held_out", "budget", "ranked"),
+        *("variants", "failures", "tuning", "notes"),
     }
     columns = {"name", "n", "mean", "sd", "seeds", "values", "parameters", "steps", "multiply_adds"}
     assert [set(variant) for variant in result["variants"]] == [columns, columns]
@@ -140,12 +140,25 @@ def test_variants_and_seeds_are_added_and_done_runs_kept(finished, tmp_path):
     ]  # fmt: skip
     assert any("Seeds 5 were added when results could have been seen" in note for note in grown["notes"])
 
+    # with a baseline, the same runs are compared with it alone, and by Holm's method
+    rule = out / "comparison.yaml"
+    rule.write_text(rule.read_text().replace("baseline: null", "baseline: fast"))
+    based = compared(out, variants=more, seeds=[0, 1, 5], baseline="fast")
+    assert [(pair["a"], pair["b"]) for pair in based["pairs"]] == [("fast", "slow"), ("fast", "faster")]
+    assert based["pairs"][0]["difference"] == pytest.approx(-grown["pairs"][0]["difference"])
+    alone = [pair["these_images"]["interval"] for pair in based["pairs"]]
+    at_once = [grown["pairs"][index]["these_images"]["interval"] for index in (0, 2)]
+    for one, held in zip(alone, at_once, strict=True):
+        assert one["high"] - one["low"] < held["high"] - held["low"], "intervals of single pairs are narrower"
+    assert any("Holm" in note for note in based["notes"])
+
 
 CHANGES = {
     "slow: optimizer.lr: 0.05 -> 0.07": {"variants": {"slow": {"optimizer.lr": 0.07}, "fast": {"optimizer.lr": 0.5}}},
     "without variants fast": {"variants": {"slow": {}}},
     "without seeds 1": {"seeds": 1},
     "margin: 0.005 -> 0.1": {"margin": 0.1},
+    "baseline: None -> 'slow'": {"baseline": "slow"},
     "block_frames: None -> 9": {"block_frames": 9},
     "score: 'miou_dataset' -> 'pixel_accuracy'": {"score": "pixel_accuracy"},
     "held_out: 'val' -> 'test'": {"held_out": "test"},

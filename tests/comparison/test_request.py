@@ -24,6 +24,7 @@ WRONG = {  # what a file says -> what must stand in the message
     "variants: {a: {}}\ntune: {lr: [1, 0.1]}": ["a range rises"],
     "variants: {a: {}}\ntune: {seeds: [0]}": ["tune.seeds and seeds share 0"],
     "variants: {a: {}}\ntune: {trials: 1}": ["tune.trials=1", "at least 2"],
+    "variants: {plain: {}}\nbaseline: plian": ["no variant is called 'plian'", "'plain'"],
     "variants: {a: {}}\nfolds: 3\ntune: {}": ["folds and tune", "tune.folds"],
     "variants: {a: {}}\nfolds: 3\nheld_out: test": ["folds and held_out"],
     "variants: {a: {epoch: 3}}": ["variant a", "unknown key 'epoch'", "'epochs'"],

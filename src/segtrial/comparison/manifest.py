@@ -89,6 +89,7 @@ class Manifest(_Frozen):
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     score: str
+    baseline: str | None = None
     margin: float
     budget: str
     seeds: tuple[int, ...]
@@ -160,10 +161,19 @@ def read_manifest(folder: Path) -> Manifest | None:
 def require_same(old: Manifest, request: Request, recipes: dict[str, Recipe], place: Path) -> None:
     """Raise RunError if more than variants and seeds were added to what the folder was begun with."""
     changes = []
-    wanted = {"margin": request.margin, "folds": request.folds, "tune": _json(request.tune)}
+    wanted = {
+        "baseline": request.baseline,
+        "margin": request.margin,
+        "folds": request.folds,
+        "tune": _json(request.tune),
+    }
     if request.block_frames != old.held_out.block_frames:
         changes.append(f"block_frames: {old.held_out.block_frames!r} -> {request.block_frames!r}")
-    wanted |= {"budget": request.budget or old.budget, "score": request.score or old.score}
+    wanted |= {
+        "baseline": request.baseline,
+        "budget": request.budget or old.budget,
+        "score": request.score or old.score,
+    }
     for name, value in wanted.items():
         if getattr(old, name) != value:
             changes.append(f"{name}: {getattr(old, name)!r} -> {value!r}")

@@ -85,6 +85,7 @@ def make_manifest(
     grown = _grown(old, new, request, after_results=after_results)
     return Manifest(
         score=score,
+        baseline=request.baseline,
         margin=request.margin,
         budget=budget,
         seeds=tuple(dict.fromkeys([*(old.seeds if old else ()), *request.seed_list])),

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from segtrial.errors import RecipeError, listing
+from segtrial.errors import RecipeError, listing, nearest
 from segtrial.recipe import BUDGETS, Recipe, budgeted, from_tree, layered, read
 from segtrial.recipe_messages import explained
 from segtrial.recipe_parts import Part
@@ -91,6 +91,8 @@ class Request(Part):
     budget: Literal["steps", "minutes", "multiply-adds"] | None = None
     """What is equal for all variants; none: minutes where the base gives minutes, else steps."""
     tune: Tune | None = None
+    baseline: str | None = None
+    """The variant that the others are compared with, each by itself; none: all pairs are compared."""
     margin: float = Field(default=0.005, ge=0)
     """The smallest difference of the score that matters."""
     score: str | None = None
@@ -121,6 +123,9 @@ class Request(Part):
     def _check(self) -> "Request":
         if self.tune and (both := set(self.tune.seed_list) & set(self.seed_list)):
             raise ValueError(f"tune.seeds and seeds share {listing(sorted(both))}; keep them apart")
+        if self.baseline is not None and self.baseline not in self.variants:
+            fix = f"{nearest(self.baseline, self.variants)}There are: {listing(self.variants)}"
+            raise ValueError(f"no variant is called {self.baseline!r}; {fix}")
         if self.folds and self.tune:
             raise ValueError(
                 "folds and tune are given together, so settings would be chosen by images that other folds hold out; "

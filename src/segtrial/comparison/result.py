@@ -18,8 +18,21 @@ from segtrial.comparison.pool import Failure
 from segtrial.errors import RunError, listing
 from segtrial.evaluation import load_counts
 from segtrial.scores import Score, number_or_none
-from segtrial.statistics import Answer, Interval, NoInterval, PairResult, compare_all, compare_pair, video_blocks
+from segtrial.statistics import (
+    Answer,
+    Interval,
+    NoInterval,
+    PairResult,
+    compare_all,
+    compare_pair,
+    compare_with_baseline,
+    video_blocks,
+)
 
+HOLM = (
+    "Every verdict of better or worse holds for all comparisons with the baseline at once, by Holm's method; the "
+    "intervals are those of each pair by itself."
+)
 NO_SEED = "there is no seed of which both have a finished run"
 
 
@@ -47,6 +60,7 @@ def result_json(
     return {
         "schema": 1,
         "score": manifest.score,
+        "baseline": manifest.baseline,
         "pairs": pairs,
         "definition": score.definition if score else None,
         "margin": manifest.margin,
@@ -59,7 +73,7 @@ def result_json(
             for each in failures
         ],
         "tuning": dict(tuning) if tuning else None,
-        "notes": [*notes(manifest), *_tuning_notes(tuning), *_pairing_notes(variants, equal=equal)],
+        "notes": [*notes(manifest), *_tuning_notes(tuning), *_pairing_notes(variants, manifest.baseline, equal=equal)],
     }
 
 
@@ -95,7 +109,9 @@ def _tuning_notes(tuning: Mapping[str, Any] | None) -> list[str]:
     return found
 
 
-def _pairing_notes(variants: Sequence[Mapping[str, Any]], *, equal: bool) -> list[str]:
+def _pairing_notes(variants: Sequence[Mapping[str, Any]], baseline: str | None, *, equal: bool) -> list[str]:
+    if equal and baseline is not None:
+        return [HOLM] if len(variants) > 2 else []
     if equal:
         return ["The intervals of all pairs hold at once."] if len(variants) > 2 else []
     said = listing(f"{variant['name']}: {listing(variant['seeds']) or 'none'}" for variant in variants)
@@ -153,16 +169,15 @@ def _variant(manifest: Manifest, name: str, rows: Mapping[int, _Rows], score: Sc
 def _pairs(
     manifest: Manifest, rows: Mapping[str, Mapping[int, _Rows]], score: Score | None, tuning: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
-    """All pairs in order: where every variant has the same seeds, with intervals that hold for all of them at once."""
+    """The pairs in order: with a baseline those with it, else all; each by itself where seeds are not the same."""
     options = {"margin": manifest.margin, "prior_spread": tuning["spread"] if tuning else None}
     names = list(manifest.variants)
     seeds = {tuple(rows.get(name, {})) for name in names}
     together: Mapping[tuple[str, str], PairResult] = {}
     if score and len(names) > 1 and len(seeds) == 1 and seeds != {()}:
-        stacked = {name: _stacked(rows[name], list(rows[name])) for name in names}
-        together = compare_all(stacked, _groups(rows), score.value, **options)
+        together = _together(manifest.baseline, rows, names, score, options)
     told = []
-    for a, b in combinations(names, 2):
+    for a, b in pairs_of(names, manifest.baseline):
         both = [seed for seed in manifest.seeds if seed in rows.get(a, {}) and seed in rows.get(b, {})]
         found = together.get((a, b))
         if found is None and both and score:
@@ -170,6 +185,28 @@ def _pairs(
             found = compare_pair(first, second, _groups(rows), score.value, **options)
         told.append(_pair(a, b, both, found, manifest))
     return told
+
+
+def pairs_of(names: Sequence[str], baseline: str | None) -> list[tuple[str, str]]:
+    """Which variants are compared: each with the baseline, or all pairs."""
+    if baseline is None:
+        return list(combinations(names, 2))
+    return [(baseline, name) for name in names if name != baseline]
+
+
+def _together(
+    baseline: str | None,
+    rows: Mapping[str, Mapping[int, _Rows]],
+    names: Sequence[str],
+    score: Score,
+    options: Mapping[str, Any],
+) -> Mapping[tuple[str, str], PairResult]:
+    """The pairs with their errors held for all of them: Holm's verdicts, or intervals that hold at once."""
+    stacked = {name: _stacked(rows[name], list(rows[name])) for name in names}
+    if baseline is None:
+        return compare_all(stacked, _groups(rows), score.value, **options)
+    found = compare_with_baseline(stacked, baseline, _groups(rows), score.value, **options)
+    return {(baseline, name): result for name, result in found.items()}
 
 
 def _groups(rows: Mapping[str, Mapping[int, _Rows]]) -> tuple[str, ...]:

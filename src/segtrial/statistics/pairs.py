@@ -220,11 +220,10 @@ def _fault(values: np.ndarray) -> str:
 
 def _single(estimate: Estimate) -> Estimate:
     """The only column, as numbers."""
-    center, seeds, scenes, both = (
-        float(np.asarray(part).item())
-        for part in (estimate.center, estimate.seed_variance, estimate.scene_variance, estimate.both_variance)
+    center, seeds, scenes = (
+        float(np.asarray(part).item()) for part in (estimate.center, estimate.seed_variance, estimate.scene_variance)
     )
-    return Estimate(center, seeds, int(estimate.seeds), scenes, float(estimate.scene_freedom), both)
+    return Estimate(center, seeds, int(estimate.seeds), scenes, float(estimate.scene_freedom))
 
 
 def _probability(values: np.ndarray, level: float) -> tuple[float | None, Interval | NoInterval]:

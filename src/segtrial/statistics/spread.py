@@ -22,14 +22,15 @@ _MOST_SIZES = 1000
 class Estimate:
     """A mean over `seeds` seeds and what is known of its error; numbers, or arrays of one shape.
 
-        S = seed_variance / seeds,   G = scene_variance,   B = both_variance
-        error^2 = max(S + G - B, S, G)
+        S = seed_variance / seeds,   G = scene_variance
+        error^2 = S + G
         1 / freedom = S / (S + G) / (seeds - 1) + G / (S + G) / scene_freedom
 
-    `seed_variance` is of one seed; the others are of the mean, 0 where the images are given. What seeds and scenes do
-    together is in S and in G, so one of the two is taken off: Cameron, Gelbach and Miller, Robust inference with
-    multiway clustering, JBES 29, 2011. The freedom is that of Satterthwaite, Biometrics Bulletin 2, 1946, with shares
-    in place of their squares, and so less: his are too many for 3 seeds (docs/statistics.md, last table).
+    `seed_variance` is of one seed, the other is of the mean, and 0 where the images are given. What seeds and scenes
+    do together is in both, and is counted twice: Cameron, Gelbach and Miller, Robust inference with multiway
+    clustering, JBES 29, 2011, take it off once, but with 3 seeds the interval then covers too little
+    (docs/statistics.md). The freedom is that of Satterthwaite, Biometrics Bulletin 2, 1946, with shares in place of
+    their squares, and so less: his are too many for 3 seeds (the same page, last table).
     """
 
     center: Number
@@ -37,12 +38,10 @@ class Estimate:
     seeds: int | np.ndarray
     scene_variance: Number = 0.0
     scene_freedom: Number = 1.0
-    both_variance: Number = 0.0
 
     @property
     def error(self) -> Number:
-        seeds, scenes = self.seed_variance / self.seeds, np.asarray(self.scene_variance)
-        return np.sqrt(np.maximum(seeds + scenes - self.both_variance, np.maximum(seeds, scenes)))
+        return np.sqrt(self.seed_variance / self.seeds + np.asarray(self.scene_variance))
 
     @property
     def freedom(self) -> Number:
@@ -90,15 +89,7 @@ def of_seeds_and_scenes(
     """
     seeds, blocks = without.shape[:2]
     scenes = (blocks - 1) * without.mean(axis=0).var(axis=0)
-    both = _both(without) / (seeds * blocks)
-    return Estimate(values.mean(axis=0), values.var(axis=0, ddof=1), seeds, scenes, block_freedom(sizes), both)
-
-
-def _both(without: Float[np.ndarray, "s m k"]) -> Float[np.ndarray, " k"]:
-    """The mean square of what seed and block do not explain in the pseudo-values m value_i - (m - 1) without_ij."""
-    seeds, blocks = without.shape[:2]
-    rest = without - without.mean(axis=1, keepdims=True) - without.mean(axis=0) + without.mean(axis=(0, 1))
-    return (blocks - 1) / (seeds - 1) * (rest**2).sum(axis=(0, 1))
+    return Estimate(values.mean(axis=0), values.var(axis=0, ddof=1), seeds, scenes, block_freedom(sizes))
 
 
 def block_freedom(sizes: Num[np.ndarray, " m"]) -> float:
@@ -139,7 +130,8 @@ def split(values: Float[np.ndarray, " s"], without: Float[np.ndarray, "s m"]) ->
     seeds, blocks = without.shape
     if not (np.isfinite(values).all() and np.isfinite(without).all()):
         return None
-    both = float(_both(without[:, :, None])[0]) / blocks
+    rest = without - without.mean(axis=1, keepdims=True) - without.mean(axis=0) + without.mean()
+    both = (blocks - 1) / (seeds - 1) * float((rest**2).sum()) / blocks
     of_seed = blocks * values - (blocks - 1) * without.mean(axis=1)
     of_scene = (blocks - 1) * without.mean(axis=0)
     return VarianceSplit(
