@@ -15,6 +15,7 @@ from torch._dynamo.exc import UserError as DynamoError
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes_config
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from segtrial.errors import UserError
 from segtrial.exporting.card import KEY
@@ -83,8 +84,9 @@ def _sizes_unasked() -> Iterator[None]:
 
 
 def _tidy(program: ExportedProgram) -> None:
-    """Without lines of source code with this machine's paths, and without assertions, such as that a map is higher than
-    one pixel: they restate what was true of the example, needed or not. What a network needs is found by trying.
+    """Without lines of source code with this machine's paths, without assertions and least sizes, such as that a map is
+    higher than one pixel: they restate what was true of the example, needed or not. What a network needs is found by
+    trying.
     """
     graph = program.graph_module.graph
     for node in graph.nodes:
@@ -93,6 +95,8 @@ def _tidy(program: ExportedProgram) -> None:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     program.graph_module.recompile()
+    for size, found in program.range_constraints.items():
+        program.range_constraints[size] = ValueRanges(1, found.upper)
 
 
 def _differs(program: ExportedProgram, network: Whole, numbers: torch.dtype) -> str | None:

@@ -20,7 +20,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from segtrial.models._blocks import ScoreConv, conv_relu
@@ -95,19 +95,26 @@ def _even(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
     height, width = x.shape[-2:]
     if isinstance(height, int) and height % 2 == width % 2 == 0:
         return x
-    return F.pad(x, (0, width % 2, 0, height % 2), value=-torch.inf)
+    # Rounded up and doubled, not height % 2: while a network is exported sizes are formulas, and these stay short.
+    below, right = (2 * ((side + 1) // 2) - side for side in (height, width))
+    return F.pad(x, (0, right, 0, below), value=-torch.inf)
 
 
 def unpool(
     pooled: Float[Tensor, "b c H W"], place: UInt8[Tensor, "b c H W"], size: torch.Size
 ) -> Float[Tensor, "b c h w"]:
     """Each value at its place in its window, zero elsewhere; `size` is (h, w) before pooling."""
-    height, width = size
-    windows = F.interpolate(place, scale_factor=2)
-    corner = torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8, device=place.device)
-    corners = corner.repeat(place.shape[-2:])  # (2 H, 2 W)
-    spread = F.interpolate(pooled, scale_factor=2) * (windows == corners)
-    return spread[..., :height, :width]
+    rows, columns = (torch.arange(side, device=place.device) for side in size)
+    corners = (rows % 2 * 2)[:, None] + columns % 2  # (h, w)
+    return _doubled(pooled, rows, columns) * (_doubled(place, rows, columns) == corners.to(torch.uint8))
+
+
+def _doubled(x: Shaped[Tensor, "b c H W"], rows: Tensor, columns: Tensor) -> Shaped[Tensor, "b c h w"]:
+    """Each value four times, cut to as many `rows` and `columns`."""
+    height, width = rows.shape[0], columns.shape[0]
+    if isinstance(height, int):
+        return F.interpolate(x, scale_factor=2)[..., :height, :width]
+    return x.index_select(2, rows // 2).index_select(3, columns // 2)  # sizes that are formulas are not cut
 
 
 def _conv7x7(in_channels: int, batchnorm: bool) -> list[nn.Module]:
