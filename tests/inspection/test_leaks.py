@@ -10,7 +10,7 @@ from segtrial.data.leakage import leak_report, leaks
 from segtrial.data.likeness import look_at
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.errors import DataNotFound
-from segtrial.inspection.leaks import check_against, check_leaks
+from segtrial.inspection.leaks import between, check_against, check_leaks
 from tests.data.drawn import photo, scene
 
 WIDE = {name: scene(seed, (64, 180)) for seed, name in enumerate(("north", "south", "west"))}
@@ -125,3 +125,14 @@ def test_neighbours_of_other_groups_are_said_where_they_are_many():
 
 def test_photographs_are_no_finding():
     assert findings_of(data_of(train=frames("photo", range(20)), val=frames("photo", range(20, 30)))) == {}
+
+
+def test_one_part_alone_has_its_numbers_and_its_findings():
+    """Frames between those of train are near; another scene is not, whatever other parts hold."""
+    dataset = data_of(train=every("north", 2), val=every("north", 8, start=1), test=every("west", 8))
+    looks = looks_of([item for items in dataset.parts.values() for item in items])
+    report, findings = between(dataset, "val", looks)
+    assert (report.images, len(report.near), report.in_groups) == (10, 10, 10)
+    assert {one.code for one in findings} == {"leak.group", "leak.time"}
+    report, findings = between(dataset, "test", looks)
+    assert (report.images, len(report.near), findings) == (10, 0, [])

@@ -96,7 +96,12 @@ def has_diverged(cell: Cell) -> bool:
 
 def plan_of(cell: Cell) -> Plan:
     """The plan in its run folder. Raises RunError if it is damaged."""
-    file = cell.path / "plan.json"
+    return read_plan(cell.path)
+
+
+def read_plan(run: Path) -> Plan:
+    """The plan in a run folder. Raises RunError if it is damaged."""
+    file = run / "plan.json"
     try:
         return Plan.model_validate_json(file.read_bytes())
     except (OSError, ValueError) as error:

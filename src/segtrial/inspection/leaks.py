@@ -9,6 +9,7 @@ from segtrial.data.likeness import Looks
 from segtrial.data.sample import Dataset
 from segtrial.errors import listing
 from segtrial.inspection.finding import Finding, finding
+from segtrial.inspection.parts import check_shared
 
 NOISE = 0.05
 """Near neighbours of other groups are said from this share on: 1 in 100 photographs has one by chance."""
@@ -30,7 +31,15 @@ def check_leaks(dataset: Dataset, looks: Looks) -> list[Finding]:
     for part, items in dataset.parts.items():
         if part != "train" and items and train.items:
             findings += _of_part(part, leaks(train, looks.of(items)))
-    return findings + _of_random(looks)
+    random = check_random(looks)
+    return findings + ([random] if random else [])
+
+
+def between(dataset: Dataset, part: str, looks: Looks) -> tuple[LeakReport, list[Finding]]:
+    """What one part shares with train: the numbers, and the findings on it alone."""
+    report = leaks(looks.of(dataset.parts.get("train", ())), looks.of(dataset.parts.get(part, ())))
+    shared = check_shared(dataset, part)
+    return report, [*([shared] if shared else []), *_of_part(part, report)]
 
 
 def check_against(looks: Looks, other: Looks, name: str, other_name: str, part_of: Mapping[str, str]) -> list[Finding]:
@@ -70,19 +79,19 @@ def _of_part(part: str, report: LeakReport) -> list[Finding]:
     return findings
 
 
-def _of_random(looks: Looks) -> list[Finding]:
+def check_random(looks: Looks) -> Finding | None:
     """What a random split would do to clips and other groups."""
     if not any(size > 1 for size in Counter(item.group for item in looks.items).values()):
-        return []
+        return None
     order = random_order(looks.items)
     held = order[: max(1, round(RANDOM_SHARE * len(order)))]
     keys = {item.key for item in held}
     report = leaks(looks.of([item for item in looks.items if item.key not in keys]), looks.of(held))
     if not report.near:
-        return []
+        return None
     message = f"a random split would leak: {report.sentence()} ({report.share:.0%})"
     fix = "Nothing to do: a split never cuts groups unless split.method=random is forced"
-    return [finding("leak.random", "note", message, fix, _files(report.near), beside=_beside(report.near))]
+    return finding("leak.random", "note", message, fix, _files(report.near), beside=_beside(report.near))
 
 
 def _shown(near: tuple[Neighbour, ...] | list[Neighbour]) -> str:

@@ -16,7 +16,8 @@ HOLD_OUT = "`--set split.val_groups=[GROUP]` holds whole groups out"
 
 def check_parts(dataset: Dataset) -> list[Finding]:
     """All findings on parts that need no look at the pictures."""
-    return [*_few(dataset.parts), *_shared(dataset), *_clip(dataset), *_groups(dataset.parts), *_notes(dataset)]
+    shared = [found for name in dataset.parts if (found := check_shared(dataset, name)) is not None]
+    return [*_few(dataset.parts), *shared, *_clip(dataset), *_groups(dataset.parts), *_notes(dataset)]
 
 
 def _few(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
@@ -29,23 +30,24 @@ def _few(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
     ]
 
 
-def _shared(dataset: Dataset) -> list[Finding]:
-    """Groups that train shares with another part: video sequences, patients."""
-    groups = {name: {item.group for item in items} for name, items in dataset.parts.items()}
-    findings = []
-    for name, others in groups.items():
-        both = sorted(others & groups.get("train", set())) if name != "train" else []
-        files = [item.key for item in dataset.parts[name] if item.group in both]
-        if both and dataset.layout == "camvid" and name == "val":
-            message, fix = LEAK.split(". ")
-            findings.append(finding("leak.official", "warning", message, fix, files))
-        elif both and not _is_cut(dataset):
-            message = (
-                f"{len(files)} images of {name} are of groups that train has too ({listing(both, most=4)}): scores on "
-                f"{name} read too high"
-            )
-            findings.append(finding("leak.group", "warning", message, HOLD_OUT, files))
-    return findings
+def check_shared(dataset: Dataset, name: str) -> Finding | None:
+    """Groups that train shares with the part `name`: video sequences, patients. None for train itself."""
+    items = dataset.parts.get(name, ())
+    trained = {item.group for item in dataset.parts.get("train", ())} if name != "train" else set()
+    files = [item.key for item in items if item.group in trained]
+    if not files:
+        return None
+    if dataset.layout == "camvid" and name == "val":
+        message, fix = LEAK.split(". ")
+        return finding("leak.official", "warning", message, fix, files)
+    if _is_cut(dataset):
+        return None
+    both = sorted({item.group for item in items} & trained)
+    message = (
+        f"{len(files)} images of {name} are of groups that train has too ({listing(both, most=4)}): scores on "
+        f"{name} read too high"
+    )
+    return finding("leak.group", "warning", message, HOLD_OUT, files)
 
 
 def _is_cut(dataset: Dataset) -> bool:
