@@ -124,7 +124,7 @@ class Request(Part):
         if self.tune and (both := set(self.tune.seed_list) & set(self.seed_list)):
             raise ValueError(f"tune.seeds and seeds share {listing(sorted(both))}; keep them apart")
         if self.baseline is not None and self.baseline not in self.variants:
-            fix = f"{nearest(self.baseline, self.variants)}There are: {listing(self.variants)}"
+            fix = f"{nearest(self.baseline, list(self.variants))}There are: {listing(self.variants)}"
             raise ValueError(f"no variant is called {self.baseline!r}; {fix}")
         if self.folds and self.tune:
             raise ValueError(
