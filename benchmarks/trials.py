@@ -25,6 +25,14 @@ from segtrial.reports import comparison_records, comparison_report
 
 HERE = Path(__file__).resolve().parent.parent
 SIZE = (128, 96)
+CLASSIFIER = {
+    "task": "classification",
+    "model": "classifier",
+    "steps": 600,
+    "phases": [{"share": 1, "batch": 64, "crop": 1, "scale": [0.8, 1.25]}],
+    "threads": 1,
+}
+"""Of six kinds of photos; its encoder is carried into a segmenter."""
 KEPT = ("comparison.yaml", "comparison.json", "comparison.csv", "comparison.md", "comparison.tex")
 
 
@@ -40,6 +48,8 @@ def main() -> None:
     photos = HERE / "runs/small/scenes64"
     if not photos.exists():
         photos.symlink_to(args.photos.resolve())
+    if not args.only or "carried" in args.only:
+        st.train(recipe=CLASSIFIER | {"data": str(photos)}, out=HERE / "runs/small/classifier")
     for file in sorted((HERE / "recipes/trials").glob("*.yaml")):
         if not args.only or file.stem in args.only:
             run(file, args.workers)
