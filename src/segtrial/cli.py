@@ -21,7 +21,17 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from segtrial import cli_compare, cli_data, cli_export, cli_fit, cli_inspect, cli_metric, cli_predict, cli_recipe
+from segtrial import (
+    cli_compare,
+    cli_data,
+    cli_export,
+    cli_fit,
+    cli_inspect,
+    cli_metric,
+    cli_predict,
+    cli_recipe,
+    cli_serve,
+)
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
 OURS, USERS = 1, 2
@@ -188,6 +198,7 @@ app.command(
     epilog="Example: segtrial predict runs/first photos/new --out answers. "
     "Exit code 3 if some images could not be read."
 )(cli_predict.predict)
+app.command(epilog="Example: segtrial serve runs/first")(cli_serve.serve)
 app.command(epilog="Example: segtrial export runs/first --out model.onnx")(cli_export.export)
 app.command(epilog="Example: segtrial inspect photos --write data.yaml")(cli_inspect.inspect)
 app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)

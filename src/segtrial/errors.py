@@ -13,6 +13,7 @@
     |   +-- ModelFileError        a model file is hostile, damaged or of another kind
     |   +-- RunError              a run folder is taken, locked, foreign or damaged
     |   +-- DeviceError           a device was asked for that is not there, or is too small
+    |   +-- Refused               a request that the server does not answer, with its HTTP status
     +-- Interrupted               asked to stop (SIGINT 130, SIGTERM 143); what was done is saved
 
 `UserError` is for what a user can mend. Invariants of ours are `assert`ed; a failed one is exit code 1.
@@ -96,6 +97,14 @@ class RunError(UserError):
 
 class DeviceError(UserError):
     """A device was asked for that is not there, or that is too small."""
+
+
+class Refused(UserError):
+    """A request that the server does not answer. `retry`: after so many seconds it may be sent again."""
+
+    def __init__(self, status: int, place: str, found: str, fix: str, *, retry: int | None = None):
+        super().__init__(place, found, fix)
+        self.status, self.retry = status, retry
 
 
 class Interrupted(SegtrialError):
