@@ -56,6 +56,7 @@ def test_the_result_has_the_shape_that_programs_rely_on(finished):
             "speaks_of",
             "these_images",
             "new_scenes",
+            "variance",
             "sentence",
         ),
     }

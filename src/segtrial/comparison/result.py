@@ -5,7 +5,7 @@ Only stored rows are read. Nothing that a clock decides is in it, so the same co
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -33,6 +33,10 @@ HOLM = (
     "Every verdict of better or worse holds for all comparisons with the baseline at once, by Holm's method; the "
     "intervals are those of each pair by itself."
 )
+ONE_RUN = (
+    "There is one run of each variant, which shows nothing about seeds: two runs of one recipe differ too, and by how "
+    "much is not known here."
+)
 NO_SEED = "there is no seed of which both have a finished run"
 
 
@@ -46,9 +50,13 @@ class _Rows:
 
 
 def result_json(
-    manifest: Manifest, cells: Sequence[Cell], failures: Sequence[Failure], tuning: Mapping[str, Any] | None
+    manifest: Manifest,
+    cells: Sequence[Cell],
+    failures: Sequence[Failure],
+    tuning: Mapping[str, Any] | None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The object of `comparison.json` and of `segtrial compare --json`, schema 1."""
+    """The object of `comparison.json` and of `segtrial compare --json`, schema 1; `remarks` head its notes."""
     lost = {failure.cell.name for failure in failures}
     done = [cell for cell in cells if cell.name not in lost]
     table = plan_of(done[0]).make_task().table if done else {}
@@ -73,7 +81,12 @@ def result_json(
             for each in failures
         ],
         "tuning": dict(tuning) if tuning else None,
-        "notes": [*notes(manifest), *_tuning_notes(tuning), *_pairing_notes(variants, manifest.baseline, equal=equal)],
+        "notes": [
+            *remarks,
+            *notes(manifest),
+            *_tuning_notes(tuning),
+            *_pairing_notes(variants, manifest.baseline, equal=equal),
+        ],
     }
 
 
@@ -110,15 +123,21 @@ def _tuning_notes(tuning: Mapping[str, Any] | None) -> list[str]:
 
 
 def _pairing_notes(variants: Sequence[Mapping[str, Any]], baseline: str | None, *, equal: bool) -> list[str]:
+    if len(variants) > 1 and max(variant["n"] for variant in variants) == 1:
+        return [ONE_RUN, *([] if equal else [_unequal(variants)])]
     if equal and baseline is not None:
         return [HOLM] if len(variants) > 2 else []
     if equal:
         return ["The intervals of all pairs hold at once."] if len(variants) > 2 else []
+    return [_unequal(variants)]
+
+
+def _unequal(variants: Sequence[Mapping[str, Any]]) -> str:
     said = listing(f"{variant['name']}: {listing(variant['seeds']) or 'none'}" for variant in variants)
-    return [
+    return (
         f"Not all variants have all seeds ({said}): no order is given, and a pair is compared on the seeds both have, "
         "with an interval that holds for that pair alone."
-    ]
+    )
 
 
 def _all_rows(manifest: Manifest, done: Sequence[Cell], score: Score) -> dict[str, dict[int, _Rows]]:
@@ -222,12 +241,13 @@ def _pair(a: str, b: str, both: Sequence[int], found: PairResult | None, manifes
     told: dict[str, Any] = {"a": a, "b": b, "difference": None, "interval": None, "interval_new_scenes": None}
     told |= {"probability_better": None, "verdict": "cannot tell", "n_seeds": len(both), "mde": None}
     told |= {"seeds": list(both), "seeds_needed": None, "reason": NO_SEED, "reason_new_scenes": NO_SEED}
-    told |= {"speaks_of": "these images", "these_images": None, "new_scenes": None}
+    told |= {"speaks_of": "these images", "these_images": None, "new_scenes": None, "variance": None}
     if found is not None:
         told |= {name: getattr(found, name) for name in ("difference", "probability_better", "verdict", "mde")}
         told |= {"interval": _interval(found.interval), "interval_new_scenes": _interval(found.interval_new_scenes)}
         told |= {"reason": _why_none(found.interval), "reason_new_scenes": _why_none(found.interval_new_scenes)}
         told |= {"speaks_of": found.speaks_of, "seeds_needed": found.seeds_needed}
+        told |= {"variance": asdict(found.variance) if found.variance else None}
         told |= {"these_images": _answer(found.these_images), "new_scenes": _answer(found.new_scenes)}
     return told | {"sentence": words.verdict(told, manifest.score, manifest.margin)}
 
