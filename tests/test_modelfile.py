@@ -133,6 +133,7 @@ def test_the_files_header_is_frozen(path):
         "options": {"width": 4},
         "task": "segmentation",
         "mean_color": None,
+        "temperature": 1.0,
         "classes": {
             "names": ["left", "right", "rest"],
             "colors": [[255, 0, 0], [0, 255, 0], [9, 9, 9]],

@@ -99,7 +99,8 @@ def evaluate(
             rows[batch] = task.rows(scores, images, planes)
             for one in added:
                 target = task.target(images, planes).flatten(0, -3)  # without the axis of a single score
-                more[one.name][batch] = one.rows(task.class_scores(scores), target).cpu()
+                found = one.rows(task.class_scores(scores), target)  # several for each image, where labels are several
+                more[one.name][batch] = found.unflatten(0, (len(batch), -1)).sum(1).cpu()
             if criterion:
                 losses[batch] = criterion.sums(task.compared(scores), task.target(images, planes))
             done += len(batch)

@@ -68,6 +68,8 @@ class Header(_Part):
     """What the scores mean; files that say nothing are older than the other tasks."""
     mean_color: tuple[float, float] | None = Field(None, strict=False)
     """Mean a and b of the photos that a colorizer was trained on."""
+    temperature: float = Field(1.0, gt=0)
+    """Probabilities are softmax(scores / temperature); see `calibrated`."""
     classes: Annotated[Classes, BeforeValidator(_read_classes), PlainSerializer(Classes.to_json)]
     in_channels: int = Field(ge=1)
     """Of what the core is shown: the image's own, or one of a photo that is to be coloured."""
@@ -126,6 +128,15 @@ def save(path: Path, network: Whole, header: Header) -> None:
     save_tensors(path, network.state_dict(), header.model_dump(by_alias=True, mode="json"))
 
 
+def calibrated(path: Path, temperature: float | int, out: Path) -> None:
+    """Write the model file `path` to `out` (which may be `path`) with another temperature, and nothing else changed.
+
+    Raises as `load` and `save` do.
+    """
+    loaded = load(path)
+    save(out, loaded.network, loaded.header.model_copy(update={"temperature": float(temperature)}))
+
+
 def load(path: str | Path, device: str = "cpu") -> Loaded:
     """Read a model file and put the network on `device`, bit for bit as it was saved.
 
@@ -172,7 +183,7 @@ def _build(header: Header) -> Whole:
 
 
 def _task(header: Header) -> tasks.Task:
-    return tasks.make(header.task, header.classes, header.mean_color)
+    return tasks.make(header.task, header.classes, header.mean_color, header.temperature)
 
 
 def _agree(network: Whole, header: Header) -> bool:

@@ -88,7 +88,7 @@ def test_a_file_says_what_it_is(tiny, files, form):
     told = files[form].card
     assert set(told) == {
         *("schema", "segtrial", "task", "classes", "input", "output", "inside", "tiling", "precision"),
-        *("architecture", "provenance", "model"),
+        *("architecture", "provenance", "model", "temperature"),
     }
     assert told["schema"] == 1
     assert told["classes"] == parts.CLASSES.to_json()

@@ -36,6 +36,7 @@ def card(loaded: Loaded, *, numbers: str, precision: str) -> str:
             "range": [0, 255] if numbers == "uint8" else [0, 1],
         },
         "output": {"name": OUTPUT, "axes": "b k h w", "channels": loaded.task.outputs, "numbers": "float32"},
+        "temperature": header.temperature,
         "inside": {
             "mean": list(header.mean),
             "std": list(header.std),

@@ -34,7 +34,8 @@ class Asker:
         with torch.no_grad():
             if self.views == PLAIN:
                 return self._scores(images)
-            sums = sum(self.task.probabilities(self._seen(view, images)) for view in self.views)
+            task = self.task.at(1)  # the temperature is for the mean: it must not decide which class wins
+            sums = sum(task.probabilities(self._seen(view, images)) for view in self.views)
             return self.task.scores_of(sums / len(self.views))  # type: ignore[operator]
 
     def _seen(self, view: View, images: Tensor) -> Float32[Tensor, "b k h w"]:

@@ -30,14 +30,21 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def make(name: str, classes: Classes, mean_color: tuple[float, float] | None = None) -> Task:
+def make(
+    name: str,
+    classes: Classes,
+    mean_color: tuple[float, float] | None = None,
+    temperature: float | int = 1.0,
+) -> Task:
     """The task called `name`; `mean_color` (a, b) of the training photos is what colours are compared with.
+
+    Probabilities are softmax(scores / `temperature`), or the sigmoid of it; answers do not depend on it.
 
     Raises UnknownName, and DataError if the class table does not suit the task.
     """
     if name not in TASKS:
         raise UnknownName("task", name, TASKS)
-    return TASKS[name](classes, mean_color)
+    return TASKS[name](classes, mean_color, temperature)
 
 
 __all__ = ["TASKS", "Answer", "Task", "make"]

@@ -65,8 +65,19 @@ class Task(ABC):
     parts: ClassVar[tuple[str, ...]] = ()
     """What follows the stem in the names of the files that `drawn` makes of an answer."""
 
-    def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None):
-        self.classes, self.mean_color = classes, mean_color
+    def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None, temperature: float | int = 1.0):
+        self.classes, self.mean_color, self.temperature = classes, mean_color, temperature
+
+    def at(self, temperature: float | int) -> "Task":
+        """The same task with another temperature."""
+        return type(self)(self.classes, self.mean_color, temperature)
+
+    def tempered(self, scores: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Scores over the temperature: what softmax and sigmoid are taken of, here and nowhere else.
+
+        Answers are taken of the scores themselves: a division may round two of them to equal ones.
+        """
+        return scores if self.temperature == 1 else scores / self.temperature
 
     @property
     def outputs(self) -> int:
@@ -96,14 +107,15 @@ class Task(ABC):
 
     def class_scores(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b classes H W"]:
         """Scores whose softmax are the probabilities of the classes: what `extras` look at."""
-        return self.compared(scores)
+        return self.tempered(self.compared(scores))
 
     def probabilities(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b p H W"]:
-        """What is averaged where several answers are given for one image: the probabilities of the classes."""
+        """The probabilities of the classes. At temperature 1 they are what is averaged where several answers are given
+        for one image, whose labels therefore do not depend on the temperature."""
         return self.class_scores(scores).softmax(1)
 
     def scores_of(self, probabilities: Float[Tensor, "b p h w"]) -> Float[Tensor, "b k h w"]:
-        """Scores that have these `probabilities`; one of 0 counts as the smallest number above it."""
+        """Scores that have these `probabilities` at temperature 1; one of 0 counts as the smallest number above it."""
         return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
     @abstractmethod

@@ -49,8 +49,8 @@ class Classification(Task):
     extras = (CALIBRATION,)
     definitions = DEFINITIONS
 
-    def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None):
-        super().__init__(classes, mean_color)
+    def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None, temperature: float | int = 1.0):
+        super().__init__(classes, mean_color, temperature)
         values = {
             "accuracy": lambda sums: ratio(sums[..., 0, :].sum(-1), sums[..., 1, :].sum(-1)),
             "f1_macro": lambda sums: mean(dice(sums)),
@@ -82,7 +82,7 @@ class Classification(Task):
         return torch.stack([truth.flatten().cpu().long(), answer.flatten().cpu()], 1)
 
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
-        return Answer(self.compared(scores[None]).flatten().softmax(0).cpu().numpy())
+        return Answer(self.class_scores(scores[None]).flatten().softmax(0).cpu().numpy())
 
     def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
         raise AssertionError("a class is written into a table, not drawn")

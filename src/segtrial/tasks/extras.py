@@ -43,8 +43,8 @@ CALIBRATION = Extra(
     lambda k: (3, BINS),
     Score(
         f"Expected calibration error: mean over {BINS} bins of confidence, weighted by their pixels (of a classifier:"
-        " images), of |share of right answers - mean confidence|; 0 is best, lower is better; what is ignored counts"
-        " nowhere. Guo et al., ICML 2017.",
+        " images; of labels that exclude nothing: each class of each pixel), of |share of right answers - mean"
+        " confidence|; 0 is best, lower is better; what is ignored counts nowhere. Guo et al., ICML 2017.",
         lambda rows: np.asarray(rows),
         lambda sums: expected_calibration_error(sums),
     ),

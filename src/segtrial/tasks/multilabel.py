@@ -15,6 +15,7 @@ from segtrial.drawing import image_png, label_png, overlay
 from segtrial.scores import Score, dice, iou, mean, per_class, ratio
 from segtrial.shapes import IGNORE
 from segtrial.tasks._task import Answer, Drawing, Image, Task
+from segtrial.tasks.extras import CALIBRATION
 
 Rows = Int64[np.ndarray, "n k 2 2"]
 """Of each image and class: pixels by truth (no, yes) and answer (no, yes)."""
@@ -61,6 +62,7 @@ class Multilabel(Task):
     table = TABLE
     headline = "miou_dataset"
     logged = ("miou_dataset", "dice_dataset", "decision_accuracy")
+    extras = (CALIBRATION,)
     definitions = scores.DEFINITIONS | {name: score.definition for name, score in TABLE.items()}
 
     @property
@@ -89,13 +91,18 @@ class Multilabel(Task):
         return tables.view(len(scores), len(self.classes), 2, 2)
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        return scores.sigmoid()
+        return self.tempered(scores).sigmoid()
+
+    def class_scores(self, scores: Tensor) -> Float[Tensor, "b*k 2 h w"]:
+        """Of each image and class the scores of no and yes: every class is a question of its own."""
+        yes = self.tempered(scores).flatten(0, 1)[:, None]
+        return torch.cat([torch.zeros_like(yes), yes], 1)
 
     def scores_of(self, probabilities: Tensor) -> Tensor:
         return probabilities.logit(eps=1e-7)
 
     def answer(self, scores: Tensor, image: Tensor) -> Answer:
-        return Answer((scores > 0).cpu().numpy(), scores.abs().sigmoid().amin(0).cpu().numpy())
+        return Answer((scores > 0).cpu().numpy(), self.tempered(scores.abs()).sigmoid().amin(0).cpu().numpy())
 
     def last_of(self, masks: Bool[np.ndarray, "k h w"]) -> UInt8[np.ndarray, "h w"]:
         """The classes as one map, to look at: the last class that holds, IGNORE where none does."""

@@ -44,7 +44,7 @@ class Segmentation(Task):
 
     def confidence(self, scores: Float[Tensor, "k h w"]) -> Float[Tensor, "h w"]:
         """The probability of the class that is answered."""
-        return scores.softmax(0).max(0).values
+        return self.class_scores(scores[None])[0].softmax(0).max(0).values
 
     def rows(self, scores: Tensor, images: Tensor, planes: Tensor) -> Tensor:
         return confusion(self.labels(scores).cpu(), planes.cpu(), len(self.classes))
@@ -93,11 +93,11 @@ class Binary(Segmentation):
     logged = ("iou_foreground", "dice_foreground", "miou_dataset", "dice_dataset", "pixel_accuracy")
     definitions = scores.DEFINITIONS | {name: score.definition for name, score in table.items()}
 
-    def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None):
+    def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None, temperature: float | int = 1.0):
         if len(classes) != 2:
             found = f"{len(classes)} classes ({listing(classes.names, most=5)}), and binary has two"
             raise DataError("task binary", found, "Use task=segmentation, or merge classes in a data.yaml")
-        super().__init__(classes, mean_color)
+        super().__init__(classes, mean_color, temperature)
 
     @property
     def outputs(self) -> int:
@@ -110,7 +110,8 @@ class Binary(Segmentation):
         return class_weights[1:] / class_weights[:1]  # what foreground weighs against background
 
     def class_scores(self, scores: Tensor) -> Float[Tensor, "b 2 h w"]:
-        return torch.cat([torch.zeros_like(scores), scores], 1)  # whose softmax is (1 - sigmoid, sigmoid)
+        tempered = self.tempered(scores)
+        return torch.cat([torch.zeros_like(scores), tempered], 1)  # whose softmax is (1 - sigmoid, sigmoid)
 
     def scores_of(self, probabilities: Tensor) -> Tensor:
         logs = super().scores_of(probabilities)
@@ -120,4 +121,4 @@ class Binary(Segmentation):
         return (scores[:, 0] > 0).to(torch.uint8)
 
     def confidence(self, scores: Tensor) -> Tensor:
-        return scores[0].abs().sigmoid()
+        return self.tempered(scores[0].abs()).sigmoid()

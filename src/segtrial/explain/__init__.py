@@ -1,0 +1,1 @@
+"""A network and an image in, why it answers so out: see each file."""
