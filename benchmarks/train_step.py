@@ -28,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -264,24 +264,15 @@ def play(step: Callable[[], Tensor], device: str) -> None:
 
 
 class Contestant:
-    def __init__(self, name: str, options: argparse.Namespace):
-        words = [
-            "--play",
-            name,
-            "--network",
-            options.network,
-            "--device",
-            options.device,
-            "--threads",
-            str(options.threads),
-        ]
-        command = [sys.executable, __file__, *words]
+    """A process of its own, which says a line about itself, then of every turn how long what it did took."""
+
+    def __init__(self, command: list[str]):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self._answer()
         self.turns: list[dict[str, float]] = []
 
     def go(self, steps: int) -> None:
-        """One turn: the mean seconds of a step, by the clock and of processor time."""
+        """One turn: the means of what it measured, by name."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
@@ -300,21 +291,31 @@ class Contestant:
         return json.loads(line)
 
 
+def command(name: str, options: argparse.Namespace) -> list[str]:
+    words = {"play": name, "network": options.network, "device": options.device, "threads": options.threads}
+    return [sys.executable, __file__, *(part for word, value in words.items() for part in (f"--{word}", str(value)))]
+
+
+def take_turns(players: Sequence[Contestant], rounds: int, steps: int) -> None:
+    """Rounds in which each has a turn of so many steps, there and back again."""
+    for number in range(rounds):
+        for player in players[:: 1 if number % 2 == 0 else -1]:
+            player.go(steps)
+        show_progress(number + 1, rounds)
+    for player in players:
+        player.stop()
+
+
 def compete(options: argparse.Namespace) -> None:
     names = [name for name in CONTESTANTS if name != "tuned" or options.device != "cpu"]
-    players = {name: Contestant(name, options) for name in names}
+    players = {name: Contestant(command(name, options)) for name in names}
     same = [name for name in names if NETWORKS[options.network].same or not name.startswith("ours")]
     assert len({players[name].about["parameters"] for name in same}) == 1, "not the same network"
     for player in players.values():
         player.go(WARM_UP)
         player.turns.clear()
     load_before = os.getloadavg()[0]
-    for number in range(options.rounds):
-        for player in list(players.values())[:: 1 if number % 2 == 0 else -1]:
-            player.go(options.steps)
-        show_progress(number + 1, options.rounds)
-    for player in players.values():
-        player.stop()
+    take_turns(list(players.values()), options.rounds, options.steps)
     record = summary(players, options, load_before)
     print_summary(record)
     if options.out:
