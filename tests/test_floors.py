@@ -15,14 +15,14 @@ FLOORS = (
     {"shapes", "errors", "classes", "randomness", "files", "colors", "plain_yaml"},
     {  # rooms that never see each other
         *("data", "models", "losses", "class_weights", "counts", "optimizers", "schedules", "statistics"),
-        *("drawing", "hardware", "tensorfile", "ranks", "signals"),
+        *("clusters", "drawing", "hardware", "tensorfile", "ranks", "signals"),
         *("image_scores", "calibration", "boundaries", "label_quality", "presets", "fetching", "unpacking"),
     },
     {"scores", "recipe", "data_sets"},
     {"tasks"},
     {"modelfile", "prediction"},
     {"evaluation", "pretrained", "definitions"},
-    {"training", "explain", "exporting", "inspection", "serving", "answers"},
+    {"training", "explaining", "exporting", "inspection", "serving", "answers"},
     {"tuning", "fitdoctor"},
     {"comparison"},
     {"reports"},
@@ -39,7 +39,7 @@ EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.re
 def room_of(path: Path) -> str:
     """The part of the package that a file belongs to: `data` for data/masks.py, `cli` for cli_words.py."""
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return re.sub(r"^(training|cli|recipe)_\w+$", r"\1", first)
+    return re.sub(r"^(training|cli|recipe|api)_\w+$", r"\1", first)
 
 
 def floor_of(room: str) -> int:
@@ -57,7 +57,7 @@ def imported_rooms(tree: ast.Module) -> set[str]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("segtrial."):
             modules.add(str(node.module).split(".")[1])
-    return {re.sub(r"^(training|cli|recipe)_\w+$", r"\1", module) for module in modules}
+    return {re.sub(r"^(training|cli|recipe|api)_\w+$", r"\1", module) for module in modules}
 
 
 def functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segtrial import models
-    from segtrial.api import Run, compare, evaluate, export, find_lr, load, predict, train
+    from segtrial.api import Run, compare, evaluate, export, find_lr, load, predict, report, train
 
-__all__ = ["Run", "compare", "evaluate", "export", "find_lr", "load", "models", "predict", "train"]
+__all__ = ["Run", "compare", "evaluate", "export", "find_lr", "load", "models", "predict", "report", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,8 @@ from typing import Any
 
 from segtrial import definitions, evaluation, losses, modelfile, prediction, ranks, training
 from segtrial.answers import count_pictures, read_table
+from segtrial.api_compare import compare as compare  # a verb like those below
+from segtrial.api_compare import report as report
 from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset, own_augment
 from segtrial.data.cache import Store, open_store
 from segtrial.data.sample import Dataset
@@ -128,37 +130,6 @@ def find_lr(
 
         rates.write(Path(out))
     return found
-
-
-def compare(
-    recipe: Source | Mapping[str, Any],
-    out: Source,
-    *,
-    budget: str | None = None,
-    workers: int | None = None,
-    plan: bool = False,
-    watch: Watch | None = None,
-) -> dict[str, Any]:
-    """Run, or continue, a controlled trial in the folder `out`; returns the object of `segtrial compare --json`.
-
-    Writes comparison.html, the page of it, with tables beside it.
-
-    `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`;
-    `budget` picks one of its `budgets`.
-    `workers` runs at a time, each in a process of its own. With `plan` nothing is trained, and what would be done is
-    returned. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
-    """
-    from segtrial import comparison
-
-    source = recipe if isinstance(recipe, Mapping) else Path(recipe)
-    if plan:
-        return comparison.plan_only(source, Path(out), budget=budget, workers=workers, watch=watch)
-    result = comparison.compare(source, Path(out), budget=budget, workers=workers, watch=watch)
-    if (Path(out) / comparison.RESULT).exists():
-        from segtrial.reports import comparison_report
-
-        comparison_report.write(Path(out))
-    return result
 
 
 def make_recipe(

@@ -42,7 +42,9 @@ def compare(
     elif plan:
         print("\n".join(_planned(told)))
     else:
-        print("\n".join(_lines(told, out)))
+        from segtrial.comparison import training_seconds
+
+        print("\n".join(lines(told, out, training_seconds(out))))
     if not plan and told["failures"]:
         raise typer.Exit(FAILED)
 
@@ -54,13 +56,12 @@ def _planned(told: Mapping[str, Any]) -> Iterator[str]:
     return (plain(line) for line in words.plan(told))
 
 
-def _lines(told: Mapping[str, Any], out: Path) -> Iterator[str]:
+def lines(told: Mapping[str, Any], out: Path, seconds: Mapping[str, float]) -> Iterator[str]:
     """The result for people: a table of the variants, a sentence for each pair, and whatever a reader must know."""
-    from segtrial.comparison import RESULT, training_seconds
+    from segtrial.comparison import RESULT
     from segtrial.reports import comparison_tables, tables
     from segtrial.reports.wording import plain
 
-    seconds = training_seconds(out)
     rows = [_row(variant, seconds) for variant in comparison_tables.ordered(told)]
     yield from tables.plain_lines(("variant", told["score"], "runs", "parameters", "a run"), rows)
     yield ""

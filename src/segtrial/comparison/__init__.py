@@ -3,6 +3,7 @@
     request -> manifest (written first) -> plan (printed) -> trials, if asked for -> runs -> result
 
     DIR/comparison.yaml          the rule: variants, recipes, seeds, budget, score, margin, held-out part
+    DIR/leaks.json               what the held-out part shares with what is trained on
     DIR/tuning/VARIANT/TRIAL/SEED, tuning.json
     DIR/runs/VARIANT/SEED        a run folder each (with folds: SEED/FOLD)
     DIR/pictures/                images on which variants differ most, under each of them
@@ -12,18 +13,18 @@ The same call continues a comparison that was killed, and does nothing to a fini
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segtrial import hardware
-from segtrial.comparison import trials, words
-from segtrial.comparison.cells import Cell, is_done, seconds_of
+from segtrial.comparison import leaks, trials, words
+from segtrial.comparison.cells import Cell, is_done, mean_seconds
 from segtrial.comparison.manifest import FILE, RESULT, Manifest, read_manifest, require_same, run_recipe
 from segtrial.comparison.plan import make_manifest, threads_of
-from segtrial.comparison.pool import Runner, gpus_here, run_cells
+from segtrial.comparison.pool import Runner, run_cells, usual_workers
 from segtrial.comparison.request import read_request, recipes_of
 from segtrial.comparison.result import notes, result_json
 from segtrial.comparison.search import with_setting
@@ -32,7 +33,6 @@ from segtrial.files import folder_lock, remove_partials, write_json
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest, listening
 from segtrial.statistics import DEFAULT_SPREAD, smallest_visible
-from segtrial.training.folder import LAST_WRITTEN
 from segtrial.training.watch import Silent, Watch
 
 __all__ = ["compare", "plan_only", "training_seconds"]
@@ -41,6 +41,10 @@ NO_SHARES = ("psnr", "ab_rmse")
 """Scores that are no shares, so that nothing is known of their spread beforehand."""
 
 Source = str | Path | Mapping[str, Any]
+Room = Callable[[Mapping[str, Recipe]], int]
+
+OF_CELLS = ("runs", "tuning")
+"""Where cells write, which others may be at; each of them cleans up after itself."""
 
 
 def compare(
@@ -51,30 +55,33 @@ def compare(
     workers: int | None = None,
     watch: Watch | None = None,
     run: Runner = run_cells,
+    room: Room = usual_workers,
 ) -> dict[str, Any]:
     """Run, or continue, the comparison that a file (or mapping) asks for, in the folder `out`; returns its result.
 
-    `budget` picks one of the file's `budgets`. `workers` runs at a time: by default one for each GPU, or as many as the
-    cores hold where the recipes say their threads, else one. Failed runs are in the result. Raises UserError before the
-    first run for what cannot be compared, and Interrupted, all states saved, on SIGINT or SIGTERM.
+    `budget` picks one of the file's `budgets`. `workers` runs at a time: by default as many as `room` says of the
+    recipes. `run` is who runs them: see `places`. Failed runs are in the result. Raises UserError before the first run
+    for what cannot be compared, and Interrupted, all states saved, on SIGINT or SIGTERM.
     """
     watch = watch or Silent()
     with listening() as stop, _held(out):
-        old, manifest, workers = _begun(source, out, budget, workers, watch, stop)
+        old, manifest, workers = _begun(source, out, budget, workers or room, watch, stop)
         if manifest != old:
             manifest.write(out)
-        for line in _opening(told_plan(manifest, out, workers, trials.known(manifest, out)), out):
+        leaks.write_leaks(out, manifest, watch)
+        remarks = leaks.remarks(out)
+        for line in (*_opening(told_plan(manifest, out, workers, trials.known(manifest, out)), out), *remarks):
             watch.note(line)
         seconds = {name: variant.estimate.seconds for name, variant in manifest.variants.items()}
         ran = partial(run, workers=workers, watch=watch, stop=stop, seconds=seconds)
         tuning, failures = trials.tuned(manifest, out, ran) if manifest.tune else (None, [])
         if failures:
-            return result_json(manifest, [], failures, None)
+            return result_json(manifest, [], failures, None, remarks)
         if tuning:
             watch.note(words.visible(told_plan(manifest, out, workers, tuning)))
         cells = run_cells_of(manifest, out, tuning)
         failures = ran(cells)
-        result = result_json(manifest, cells, failures, tuning)
+        result = result_json(manifest, cells, failures, tuning, remarks)
         if not _is_written(out, result):
             lost = {failure.cell.name for failure in failures}
             write_pictures(out, [cell for cell in cells if cell.name not in lost])
@@ -98,16 +105,22 @@ def _opening(plan: Mapping[str, Any], out: Path) -> Iterator[str]:
 
 
 def plan_only(
-    source: Source, out: Path, *, budget: str | None = None, workers: int | None = None, watch: Watch | None = None
+    source: Source,
+    out: Path,
+    *,
+    budget: str | None = None,
+    workers: int | None = None,
+    watch: Watch | None = None,
+    room: Room = usual_workers,
 ) -> dict[str, Any]:
     """What `compare` would do and cost, schema 1; nothing is written. Raises UserError as it does."""
     with listening() as stop:
-        _, manifest, workers = _begun(source, out, budget, workers, watch or Silent(), stop)
+        _, manifest, workers = _begun(source, out, budget, workers or room, watch or Silent(), stop)
     return told_plan(manifest, out, workers, trials.known(manifest, out))
 
 
 def _begun(
-    source: Source, out: Path, budget: str | None, workers: int | None, watch: Watch, stop: StopRequest
+    source: Source, out: Path, budget: str | None, workers: int | Room, watch: Watch, stop: StopRequest
 ) -> tuple[Manifest | None, Manifest, int]:
     """The manifest that lies there, the one that is to lie there, and the number of runs at a time."""
     hardware.keep_memory()
@@ -116,17 +129,10 @@ def _begun(
     old = read_manifest(out)
     if old:
         require_same(old, request, recipes, out)
-    workers = workers or _usual_workers(recipes)
+    workers = workers if isinstance(workers, int) else workers(recipes)
     threads = threads_of(recipes, workers)
     seen = (out / RESULT).exists()
     return old, make_manifest(request, recipes, old, threads, watch, stop, after_results=seen), workers
-
-
-def _usual_workers(recipes: Mapping[str, Recipe]) -> int:
-    first = next(iter(recipes.values()))
-    if first.device in ("auto", "cuda") and (gpus := gpus_here()):
-        return len(gpus)
-    return max(1, hardware.threads() // first.threads) if first.threads else 1
 
 
 def run_cells_of(manifest: Manifest, folder: Path, tuning: Mapping[str, Any] | None) -> list[Cell]:
@@ -210,13 +216,8 @@ def training_seconds(out: Path) -> dict[str, float]:
     """Mean seconds that the finished runs of each variant trained, by their logs."""
     manifest = read_manifest(out)
     assert manifest is not None, "a comparison that was run has one"
-    found = {}
-    for name in manifest.variants:
-        logs = list((out / "runs" / name).rglob("timing.jsonl"))
-        finished = [seconds_of(log) for log in logs if (log.parent / LAST_WRITTEN).exists()]
-        if finished:
-            found[name] = sum(finished) / len(finished)
-    return found
+    logs = {name: (out / "runs" / name).rglob("timing.jsonl") for name in manifest.variants}
+    return mean_seconds({name: [log.parent for log in found] for name, found in logs.items()})
 
 
 @contextmanager
@@ -226,7 +227,7 @@ def _held(out: Path) -> Iterator[None]:
     with folder_lock(out):
         try:
             if (out / FILE).exists():
-                remove_partials(out)
+                remove_partials(out, but=OF_CELLS)
             yield
         except BaseException:
             if not (out / FILE).exists():

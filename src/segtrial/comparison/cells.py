@@ -8,7 +8,7 @@ never work at one cell together: the second one waits, and then finds it done.
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +117,16 @@ def seconds_of(log: Path) -> float:
         now = json.loads(line).get("seconds", longest)
         total, longest = (total + longest, now) if now < longest else (total, now)
     return total + longest
+
+
+def mean_seconds(runs: Mapping[str, Iterable[Path]]) -> dict[str, float]:
+    """How long the finished runs of each variant trained on average; variants without one are left out."""
+    found = {}
+    for name, places in runs.items():
+        taken = [seconds_of(place / "timing.jsonl") for place in places if (place / LAST_WRITTEN).exists()]
+        if taken:
+            found[name] = sum(taken) / len(taken)
+    return found
 
 
 def _score_held_out(cell: Cell, watch: Watch) -> None:

@@ -76,7 +76,7 @@ def make_manifest(
     for number, (name, recipe) in enumerate(new.items()):
         watch.bar(number, len(new), "timing a few steps of each variant")
         measured = measure(recipe.model_copy(update={"threads": threads}), part, watch, stop)
-        score = score or score_of(request, measured.plan)
+        score = score or score_of(request.score, measured.plan)
         reference = next(iter(variants.values()), None)
         variants[name] = _variant(name, recipe, measured, budget, reference, request.folds, opened)
     watch.bar(len(new), len(new), "timing a few steps of each variant")
@@ -146,21 +146,29 @@ def held_out_part(dataset: Dataset, request: Request, recipe: Recipe) -> str:
 
 def require_honest(name: str, recipe: Recipe, part: str) -> None:
     """Raise RecipeError if a run would look at the held-out part before it is finished."""
-    looks = {
-        "keep=best": recipe.keep == "best",
-        "patience": recipe.patience is not None,
-        "schedule.name=plateau": recipe.schedule.name == "plateau",
-    }
-    found = [what for what, does in looks.items() if does]
+    found = looks_at_val(recipe)
     if part == "val" and found:
         fix = "Hold out another part (held_out: test), or leave that out of the recipe"
         raise RecipeError(f"variant {name}", f"{listing(found)} goes by the val part, which is held out", fix)
 
 
-def score_of(request: Request, plan: Plan) -> str:
-    """The score that is compared. Raises RecipeError for one that the task has not, or that is better when lower."""
+def looks_at_val(recipe: Recipe) -> list[str]:
+    """What of a recipe goes by the val part while it trains."""
+    looks = {
+        "keep=best": recipe.keep == "best",
+        "patience": recipe.patience is not None,
+        "schedule.name=plateau": recipe.schedule.name == "plateau",
+    }
+    return [what for what, does in looks.items() if does]
+
+
+def score_of(wanted: str | None, plan: Plan) -> str:
+    """The score that is compared: the one wanted, else the task's main one.
+
+    Raises RecipeError for one that the task has not, or that is better when lower.
+    """
     task = plan.make_task()
-    name = request.score or task.headline
+    name = wanted or task.headline
     higher = [each for each, score in task.table.items() if "lower is better" not in score.definition]
     if name not in higher:
         found = f"{name!r} is no score of {task.name} of which more is better"
@@ -203,7 +211,7 @@ def _variant(
 ) -> Variant:
     """A variant with its budget in steps, and what that costs."""
     plan = measured.plan
-    resolved, cost = recipe.model_copy(update={"threads": plan.threads}), _multiply_adds(recipe, plan)
+    resolved, cost = recipe.model_copy(update={"threads": plan.threads}), multiply_adds(recipe, plan)
     if budget == "minutes" and recipe.minutes is None:
         raise RecipeError(f"variant {name}", "has no minutes, which are the budget", "Give minutes in base")
     if budget == "steps" and recipe.minutes is not None:
@@ -221,12 +229,22 @@ def _variant(
         asked=recipe.model_dump(mode="json"),
         recipe=resolved.model_dump(mode="json"),
         steps=sum(phase.steps for phase in phases),
-        pixels=sum(phase.steps * phase.batch * phase.size[0] * phase.size[1] for phase in phases),
+        pixels=pixels_of(phases),
         parameters=plan.model["parameters"],
-        multiply_adds=round(sum(phase.steps * each for phase, each in zip(phases, cost, strict=True))),
+        multiply_adds=in_all(phases, cost),
         data=tuple(opened.manifest(each) for each in _folded(recipe, folds)),
         estimate=_estimate(measured, phases),
     )
+
+
+def pixels_of(phases: Sequence[PlannedPhase]) -> int:
+    """Of all crops of all steps together."""
+    return sum(phase.steps * phase.batch * phase.size[0] * phase.size[1] for phase in phases)
+
+
+def in_all(phases: Sequence[PlannedPhase], a_step: Sequence[float]) -> int:
+    """The sum over all steps of what one of each phase costs."""
+    return round(sum(phase.steps * each for phase, each in zip(phases, a_step, strict=True)))
 
 
 def in_steps(recipe: Recipe, phases: Sequence[PlannedPhase]) -> Recipe:
@@ -240,8 +258,8 @@ def in_steps(recipe: Recipe, phases: Sequence[PlannedPhase]) -> Recipe:
     return recipe.model_copy(update={"epochs": None, "minutes": None, "steps": total, "phases": tuple(kept)})
 
 
-def _multiply_adds(recipe: Recipe, plan: Plan) -> list[float]:
-    """Of the forward pass of one step, in each phase."""
+def multiply_adds(recipe: Recipe, plan: Plan) -> list[float]:
+    """Of the forward pass of one step, in each phase of the plan."""
     outputs, found = plan.make_task().outputs, []
     for phase in plan.phases:
         described = models.describe(recipe.model, phase.size, outputs, plan.in_channels)

@@ -1,5 +1,6 @@
 """A comparison folder's files in, one frozen record out: the rule, the result, the runs and their rows of counts.
 
+The folder is one of `segtrial compare`, whose runs lie in it, or of `segtrial report`, whose runs lie elsewhere.
 A comparison that has not ended is a record too, of what there is. Damaged files raise RunError.
 """
 
@@ -19,7 +20,8 @@ from segtrial.reports import records
 from segtrial.reports.records import Json, Run
 from segtrial.statistics import video_blocks
 
-RULE, RESULT, PICTURES = "comparison.yaml", "comparison.json", "pictures/index.json"
+RULES = ("comparison.yaml", "report.yaml")
+RESULT, PICTURES, LEAKS = "comparison.json", "pictures/index.json", "leaks.json"
 AGAIN = "Run the command segtrial compare again to write it anew"
 
 
@@ -52,6 +54,13 @@ class Comparison:
     told: Json
     runs: Mapping[str, Mapping[int, tuple[Run, ...]]]
     shown: tuple[Shown, ...]
+    leaks: Json | None = None
+    """What was found to be shared between the held-out part and what is trained on; None where nobody looked."""
+
+    @property
+    def gathered(self) -> bool:
+        """Whether the runs were there before, and are only put together here."""
+        return "runs" in self.told
 
     @property
     def name(self) -> str:
@@ -85,13 +94,15 @@ class Comparison:
 
 def read(folder: Path) -> Comparison:
     """Read a comparison folder. Raises RunError if it is none, has no result yet, or if a file of it is damaged."""
-    rule = folder / RULE
-    if not rule.is_file():
-        raise RunError(folder, f"no comparison (no {RULE} in it)", "Name the folder given to compare as --out")
+    rule = next((folder / name for name in RULES if (folder / name).is_file()), None)
+    if rule is None:
+        raise RunError(folder, f"no comparison (no {RULES[0]} in it)", "Name the folder given to compare as --out")
     told = _object(folder / RESULT, ("pairs", "variants", "held_out", "score"))
     text = rule.read_text(encoding="utf-8")
-    runs = {variant["name"]: _runs(folder / "runs" / variant["name"], variant) for variant in told["variants"]}
-    return Comparison(folder, parse_yaml(text, str(rule)), text, told, runs, _shown(folder / PICTURES))
+    leaks = _object(folder / LEAKS, ("sides", "sentence")) if (folder / LEAKS).is_file() else None
+    return Comparison(
+        folder, parse_yaml(text, str(rule)), text, told, _all_runs(folder, told), _shown(folder / PICTURES), leaks
+    )
 
 
 def _object(path: Path, fields: tuple[str, ...]) -> Json:
@@ -105,6 +116,16 @@ def _object(path: Path, fields: tuple[str, ...]) -> Json:
     if missing:
         raise RunError(path, f"lacks {', '.join(missing)}", AGAIN)
     return value
+
+
+def _all_runs(folder: Path, told: Json) -> dict[str, dict[int, tuple[Run, ...]]]:
+    """The runs in the folder, or those of which the result says where they are."""
+    if "runs" not in told:
+        return {variant["name"]: _runs(folder / "runs" / variant["name"], variant) for variant in told["variants"]}
+    return {
+        name: {int(seed): tuple(records.read(folder / place) for place in places) for seed, places in seeds.items()}
+        for name, seeds in told["runs"].items()
+    }
 
 
 def _runs(folder: Path, variant: Json) -> dict[int, tuple[Run, ...]]:
