@@ -38,6 +38,11 @@ FLAGS = {
     "evaluate": ["--data", "--device", "--extras", "--json", "--split"],
     "fit": ["--json", "--one-batch", "--untouched"],
     "export": ["--data", "--force", "--format", "--json", "--most-loss", "--out", "--precision"],
+    "explain": [
+        *("--class", "--data", "--device", "--json", "--layer", "--most-side", "--out", "--patch", "--region"),
+        *("--split", "--worst"),
+    ],
+    "calibrate": ["--data", "--device", "--json", "--out", "--split"],
     "explain-metric": ["--data", "--json", "--split"],
     "compare": ["--budget", "--json", "--out", "--plan", "--workers"],
     "predict": [
@@ -328,7 +333,7 @@ def test_nobody_at_a_terminal_means_lines():
         assert isinstance(watch, console.Lines)
 
 
-@pytest.mark.parametrize("words", ["--help", "models"])
+@pytest.mark.parametrize("words", ["--help", "models compact"])
 def test_output_that_nobody_reads_is_no_fault(words):
     """`segtrial models | head`: the pipe closes early; the code is what a shell gives to SIGPIPE."""
     command = f"{sys.executable} -m segtrial {words} | true; exit ${{PIPESTATUS[0]}}"

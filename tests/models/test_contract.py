@@ -214,7 +214,8 @@ def test_channels_last_changes_nothing_but_the_speed(spec):
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
 
 
-@EVERY_CHOICE_SLOWLY
+@SLOW
+@EVERY_CHOICE
 @torch.no_grad()
 def test_exports_to_torch_export(spec):
     images = some_images(1, 3, 40, 64)

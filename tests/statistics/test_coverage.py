@@ -10,6 +10,7 @@ from benchmarks.coverage import WORLDS, of_images, of_scenes, verdicts
 @pytest.fixture(autouse=True)
 def fewer_studies(monkeypatch):
     monkeypatch.setattr(coverage, "STUDIES", 500)
+    monkeypatch.setattr(coverage, "COMPARISONS", 300)
     monkeypatch.setattr(coverage, "TRUE_SEEDS", 1000)
 
 
