@@ -35,8 +35,8 @@ def test_these_images_are_covered_and_a_planted_difference_is_found_as_predicted
 
 
 def test_a_variant_against_itself_is_rarely_better_or_worse():
-    (shares,) = verdicts(3, 5, np.random.default_rng(1), margins=(0.0,)).values()  # any margin makes it rarer still
-    assert 0 < shares["better"] + shares["worse"] <= 0.05
+    (shares,) = verdicts(5, 20, np.random.default_rng(1), margins=(0.0,)).values()  # any margin makes it rarer still
+    assert 0 < shares.get("better", 0) + shares.get("worse", 0) <= 0.05
 
 
 def test_every_cell_of_the_table_is_made_and_named_once():
