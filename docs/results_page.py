@@ -1,0 +1,185 @@
+"""results/claims.yaml and results/trials in, the generated parts of docs/results.md out: what came of each claim."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtrial import models
+from segtrial.comparison.manifest import FILE, RESULT
+from segtrial.plain_yaml import parse_yaml
+from segtrial.reports import comparison_tables
+from segtrial.reports.wording import plain
+
+ROOT = Path(__file__).parents[1]
+SIZE = (360, 480)
+"""Pixels at which multiply-adds are counted."""
+
+ANSWERS: Mapping[str, tuple[set[str], set[str]]] = {
+    "better": ({"better"}, {"worse", "equivalent"}),
+    "worse": ({"worse"}, {"better", "equivalent"}),
+    "different": ({"better", "worse"}, {"equivalent"}),
+    "no better": ({"worse", "equivalent"}, {"better"}),
+}
+"""What is claimed -> the verdicts that confirm it, and those that contradict it; neither does "cannot tell"."""
+TURNED = {"better": "worse", "worse": "better"}
+NOT_RUN, NOT_TESTABLE = "not run yet", "not testable here"
+STATES = ("confirmed", "contradicted", "cannot tell", NOT_RUN, NOT_TESTABLE)
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one test says of a claim: one of STATES, and why in a sentence."""
+
+    state: str
+    test: str
+    sentence: str
+
+
+def parts(root: Path = ROOT) -> dict[str, str]:
+    """Name -> generated text of each part of the page."""
+    claims, trials = read_claims(root), read_trials(root)
+    answers = [list(answers_to(claim, trials)) for claim in claims]
+    told = {"claims-count": _counted(answers), "claims": _table(claims, answers)}
+    for report in dict.fromkeys(claim["report"] for claim in claims):
+        own = [claim for claim in claims if claim["report"] == report]
+        told[f"trials-{report.lower()}"] = "\n\n".join(
+            _section(name, used, trials) for name, used in _used(own).items()
+        )
+    return told | {"trial-again": _again(trials)}
+
+
+def read_claims(root: Path = ROOT) -> list[Json]:
+    """The claims, in the order of the file."""
+    path = root / "results" / "claims.yaml"
+    return list(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+
+
+def read_trials(root: Path = ROOT) -> dict[str, Json]:
+    """Name -> result of each trial that was run, its rule under "rule"."""
+    found = {}
+    for path in sorted((root / "results" / "trials").glob(f"*/{RESULT}")):
+        rule = parse_yaml(path.with_name(FILE).read_text(encoding="utf-8"), FILE)
+        found[path.parent.name] = {**json.loads(path.read_text()), "rule": rule}
+    return found
+
+
+def answers_to(claim: Json, trials: Mapping[str, Json]) -> Iterator[Answer]:
+    """One answer for each test of a claim; one that says why, where there is none."""
+    if "why" in claim:
+        yield Answer(NOT_TESTABLE, "", claim["why"])
+    elif "counts" in claim:
+        yield _by_counting(claim["counts"])
+    elif "rate" in claim:
+        yield _by_rate(claim["rate"], trials.get(claim["rate"]["trial"]))
+    else:
+        yield from (_by_trial(test, trials.get(test["trial"])) for test in claim["tests"])
+
+
+def _by_trial(test: Json, told: Json | None) -> Answer:
+    a, b = test["pair"]
+    name = f"`{test['trial']}`: {b} against {a}"
+    if told is None:
+        return Answer(NOT_RUN, name, "")
+    pair = next(each for each in told["pairs"] if {each["a"], each["b"]} == {a, b})
+    verdict = pair["verdict"] if pair["a"] == a else TURNED.get(pair["verdict"], pair["verdict"])
+    confirming, contradicting = ANSWERS[test["claimed"]]
+    state = "confirmed" if verdict in confirming else "contradicted" if verdict in contradicting else "cannot tell"
+    return Answer(state, name, plain(pair["sentence"]))
+
+
+def _by_counting(counts: Json) -> Answer:
+    what, words = counts["what"], counts["what"].replace("_", "-")
+    first, second = (_count(spec, what) for spec in counts["pair"])
+    a, b = (f"`{spec}`" for spec in counts["pair"])
+    said = f"{b} has {second / 1e6:,.1f} million {words}, {a} {first / 1e6:,.1f} million."
+    return Answer("confirmed" if second > first else "contradicted", f"{words} counted", said)
+
+
+def _count(spec: str, what: str) -> int:
+    told = models.describe(spec, SIZE)
+    return told["parameters"] if what == "parameters" else told["costs"][what]
+
+
+def _by_rate(asked: Json, told: Json | None) -> Answer:
+    """Confirmed if of the rates that were tried, the nearest to the claimed one did best."""
+    name = f"`{asked['trial']}`: the tuning of {asked['variant']}"
+    if told is None:
+        return Answer(NOT_RUN, name, "")
+    tuned = told["tuning"]["variants"][asked["variant"]]
+    tried, best = sorted({trial["lr"] for trial in tuned["trials"]}), tuned["chosen"]["lr"]
+    nearest = min(tried, key=lambda rate: abs(math.log(rate / asked["claimed"])))
+    said = f"Of {', '.join(f'{rate:.2g}' for rate in tried)}, {best:.2g} did best."
+    return Answer("confirmed" if best == nearest else "contradicted", name, said)
+
+
+def _counted(answers: Sequence[Sequence[Answer]]) -> str:
+    states = Counter(answer.state for each in answers for answer in each)
+    said = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
+    return f"{len(answers)} claims, {states.total()} answers: {said}."
+
+
+def _table(claims: Sequence[Json], answers: Sequence[Sequence[Answer]]) -> str:
+    rows = [(claim["report"], _claim(claim), *_cells(each)) for claim, each in zip(claims, answers, strict=True)]
+    return _markdown(("report", "it says", "put to the test by", "what came of it"), rows)
+
+
+def _claim(claim: Json) -> str:
+    note = f" <br>*{claim['note']}*" if "note" in claim else ""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{claim['says']}\N{RIGHT DOUBLE QUOTATION MARK}{note}"
+
+
+def _cells(answers: Sequence[Answer]) -> tuple[str, str]:
+    tests = dict.fromkeys(answer.test for answer in answers)
+    said = [f"**{answer.state}**" + (f": {answer.sentence}" if answer.sentence else "") for answer in answers]
+    return " <br>".join(tests), " <br>".join(dict.fromkeys(said))
+
+
+def _used(claims: Sequence[Json]) -> dict[str, list[str]]:
+    """Trial -> the variants of it that these claims speak of."""
+    used: dict[str, list[str]] = {}
+    for claim in claims:
+        for test in claim.get("tests", ()):
+            used.setdefault(test["trial"], []).extend(test["pair"])
+        if "rate" in claim:
+            used.setdefault(claim["rate"]["trial"], []).append(claim["rate"]["variant"])
+    return used
+
+
+def _section(name: str, variants: Sequence[str], trials: Mapping[str, Json]) -> str:
+    """What was run, and what came out of it, of some variants of a trial."""
+    if name not in trials:
+        return f"`{name}`: not run yet (`python benchmarks/trials.py CAMVID PHOTOS --only {name}`)."
+    told = trials[name]
+    some = {**told, "variants": [variant for variant in told["variants"] if variant["name"] in variants]}
+    pairs = [pair for pair in told["pairs"] if {pair["a"], pair["b"]} <= set(variants)]
+    tables = (comparison_tables.variants_table(some), comparison_tables.pairs_table({**told, "pairs": pairs}))
+    return "\n\n".join([_what_was_run(name, told), *(_markdown(head, rows) for head, rows in tables)])
+
+
+def _what_was_run(name: str, told: Json) -> str:
+    held, recipe = told["held_out"], next(iter(told["rule"]["variants"].values()))["recipe"]
+    groups = ", ".join(recipe["split"]["val_groups"])
+    tuning = "a learning rate of each variant's own" if told["tuning"] else "one learning rate for all"
+    return (
+        f"[`{name}`](../results/trials/{name}/comparison.html): on {Path(recipe['data']).name}, with {tuning}; "
+        f"compared by `{told['score']}` on {held['part']}{f' ({groups})' if groups else ''}, {held['images']} images "
+        f"in {held['groups']} blocks."
+    )
+
+
+def _again(trials: Mapping[str, Json]) -> str:
+    if "again" not in trials:
+        return _section("again", (), trials)
+    said = " ".join(plain(pair["sentence"]) for pair in trials["again"]["pairs"])
+    return f"{_what_was_run('again', trials['again'])} {said}"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
