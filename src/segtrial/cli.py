@@ -24,12 +24,14 @@ from typer.main import get_command
 from segtrial import (
     cli_compare,
     cli_data,
+    cli_explain,
     cli_export,
     cli_fit,
     cli_inspect,
     cli_metric,
     cli_predict,
     cli_recipe,
+    cli_report,
     cli_serve,
 )
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
@@ -200,12 +202,17 @@ app.command(
 )(cli_predict.predict)
 app.command(epilog="Example: segtrial serve runs/first")(cli_serve.serve)
 app.command(epilog="Example: segtrial export runs/first --out model.onnx")(cli_export.export)
+app.command(epilog="Example: segtrial explain runs/first photo.png --out why. Exit code 3 if some could not be read.")(
+    cli_explain.explain
+)
+app.command(epilog="Example: segtrial calibrate runs/first --split val")(cli_explain.calibrate)
 app.command(epilog="Example: segtrial inspect photos --write data.yaml")(cli_inspect.inspect)
 app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)
 app.command("explain-metric", epilog="Example: segtrial explain-metric answers/ --data camvid")(
     cli_metric.explain_metric
 )
 app.command(epilog="Example: segtrial compare trial.yaml --out trials/first --workers 2")(cli_compare.compare)
+app.command(epilog="Example: segtrial report runs/unet-* runs/segnet-* --out reports/first")(cli_report.report)
 
 
 @app.command(epilog="Example: segtrial models unet:encoder=resnet34 --size 360x480")
