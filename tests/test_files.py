@@ -229,3 +229,12 @@ def test_other_words_kill_nothing(monkeypatch):
     files.failpoint("here")
     monkeypatch.delenv("SEGTRIAL_FAILPOINT")
     files.failpoint("here")
+
+
+def test_leftovers_where_others_write_are_left(tmp_path):
+    for folder in ("mine", "theirs/deep"):
+        write_atomic(tmp_path / folder / ".file.99999999.partial", b"")
+    remove_partials(tmp_path, but=("theirs",))
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.partial")] == [
+        "theirs/deep/.file.99999999.partial"
+    ]

@@ -12,7 +12,7 @@ import re
 import signal
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
@@ -119,9 +119,14 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def remove_partials(folder: Path) -> None:
-    """Delete what a killed `write_atomic` left anywhere below `folder` (call it under the folder's lock)."""
+def remove_partials(folder: Path, *, but: Collection[str] = ()) -> None:
+    """Delete what a killed `write_atomic` left anywhere below `folder` (call it under the folder's lock).
+
+    `but` names folders in it that are left alone, as others may write there.
+    """
     for leftover in folder.rglob(".*.partial"):
+        if leftover.relative_to(folder).parts[0] in but:
+            continue
         owner = re.fullmatch(r"\..+\.(\d+)\.partial", leftover.name)
         if owner and not _alive(int(owner[1])):
             leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Cells -> finished cells, in local processes, some at a time.
+"""Cells -> finished cells, some at a time: in local processes, or in whatever else starts them.
 
 Each cell has a process of its own, so one that dies harms no other. They end when this process does, however that
 ends; those that are left then are continued by the next call.
@@ -12,15 +12,17 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol, runtime_checkable
 
 import torch
 
+from segtrial import hardware
 from segtrial.comparison.cells import Cell, has_diverged, is_done
 from segtrial.comparison.words import duration
 from segtrial.errors import Interrupted
+from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest
 from segtrial.training.watch import Watch
 
@@ -50,31 +52,74 @@ class Runner(Protocol):
     ) -> list[Failure]: ...
 
 
+@runtime_checkable
+class Running(Protocol):
+    """A cell that is being worked at, here or elsewhere; `slot` is one of as many numbers as run at a time."""
+
+    @property
+    def cell(self) -> Cell: ...
+
+    @property
+    def slot(self) -> int: ...
+
+    @property
+    def started(self) -> float:
+        """By `time.monotonic`."""
+        ...
+
+    def has_ended(self) -> bool: ...
+
+    def outcome(self) -> Failure | None:
+        """Of one that has ended: how it failed, if it did."""
+        ...
+
+    def ask_to_stop(self) -> None:
+        """Let it save its state and end; asked again, it does nothing."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once: it loses the steps since its last saved state, and no more."""
+        ...
+
+
 def run_cells(
     cells: Sequence[Cell], workers: int, watch: Watch, stop: StopRequest, seconds: Mapping[str, float]
 ) -> list[Failure]:
-    """Run what is not done yet of `cells`, `workers` at a time; returns the failures, in the order of the cells.
+    """Run what is not done yet of `cells` in processes of this machine, as `run_each` says."""
+    return run_each(_Process.start, cells, workers, watch, stop, seconds)
+
+
+def run_each(
+    start: Callable[[Cell, int], Running],
+    cells: Sequence[Cell],
+    workers: int,
+    watch: Watch,
+    stop: StopRequest,
+    seconds: Mapping[str, float],
+) -> list[Failure]:
+    """Start what is not done yet of `cells`, `workers` at a time; returns the failures, in the order of the cells.
 
     `seconds` says what a cell of each variant is expected to take. Raises Interrupted once the running cells have saved
     their state, when a signal asked to stop.
     """
     lost = {cell.name: failed(cell) for cell in cells if has_diverged(cell)}
     waiting = deque(cell for cell in cells if cell.name not in lost and not is_done(cell))
-    progress = _Progress(len(cells) - len(waiting), len(cells), workers, dict(seconds), watch)
-    running: list[_Running] = []
+    progress = Progress(len(cells) - len(waiting), len(cells), workers, dict(seconds), watch)
+    running: list[Running] = []
     slots = list(range(workers))
     try:
         while (waiting and stop.signal is None) or running:
             while waiting and slots and stop.signal is None:
-                running.append(_Running.start(waiting.popleft(), slots.pop(0)))
-            for one in [one for one in running if one.process.poll() is not None]:
+                cell = waiting.popleft()
+                cell.path.parent.mkdir(parents=True, exist_ok=True)
+                running.append(start(cell, slots.pop(0)))
+            for one in [one for one in running if one.has_ended()]:
                 running.remove(one)
                 slots.append(one.slot)
-                code = one.end()
-                if code and stop.signal is None:
-                    lost[one.cell.name] = failed(one.cell, code)
+                failure = one.outcome()
                 if stop.signal is None:
-                    progress.ended(one, lost.get(one.cell.name), running, waiting)
+                    lost |= {one.cell.name: failure} if failure else {}
+                    progress.ended(one, failure, running, waiting)
             if stop.signal is not None:
                 for one in running:
                     one.ask_to_stop()
@@ -88,8 +133,8 @@ def run_cells(
 
 
 @dataclass
-class _Running:
-    """A cell and its process."""
+class _Process:
+    """A cell and its process on this machine."""
 
     cell: Cell
     slot: int
@@ -99,8 +144,7 @@ class _Running:
     asked: bool = False
 
     @classmethod
-    def start(cls, cell: Cell, slot: int) -> "_Running":
-        cell.path.parent.mkdir(parents=True, exist_ok=True)
+    def start(cls, cell: Cell, slot: int) -> "_Process":
         log = cell.log.open("ab")
         process = subprocess.Popen(
             COMMAND,
@@ -116,17 +160,23 @@ class _Running:
             process.stdin.flush()
         return cls(cell, slot, process, log)
 
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def outcome(self) -> Failure | None:
+        code = self._end()
+        return failed(self.cell, code) if code else None
+
     def ask_to_stop(self) -> None:
         if not self.asked:
             self.asked = True
             self.process.terminate()
 
     def kill(self) -> None:
-        """End it at once: it loses the steps since its last saved state, and no more."""
         self.process.kill()
-        self.end()
+        self._end()
 
-    def end(self) -> int:
+    def _end(self) -> int:
         """The exit code, its files closed."""
         code = self.process.wait()
         assert self.process.stdin is not None
@@ -142,6 +192,14 @@ def _environment(cell: Cell, slot: int) -> dict[str, str]:
     if cell.recipe.device in ("auto", "cuda") and (gpus := gpus_here()):
         found["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     return found
+
+
+def usual_workers(recipes: Mapping[str, Recipe]) -> int:
+    """Runs at a time on this machine: one for each GPU, or as many as the cores hold at the recipes' threads."""
+    first = next(iter(recipes.values()))
+    if first.device in ("auto", "cuda") and (gpus := gpus_here()):
+        return len(gpus)
+    return max(1, hardware.threads() // first.threads) if first.threads else 1
 
 
 def gpus_here() -> list[str]:
@@ -162,7 +220,7 @@ def failed(cell: Cell, code: int = 2) -> Failure:
 
 
 @dataclass
-class _Progress:
+class Progress:
     """Tells the watcher what is done, what runs, what is left, and for how long."""
 
     done: int
@@ -172,9 +230,8 @@ class _Progress:
     watch: Watch
     _took: dict[str, list[float]] = field(default_factory=dict)
 
-    def ended(
-        self, one: _Running, failure: Failure | None, running: Sequence[_Running], waiting: Sequence[Cell]
-    ) -> None:
+    def ended(self, one: Running, failure: Failure | None, running: Sequence[Running], waiting: Sequence[Cell]) -> None:
+        """`one` is over; `running` are still at it, and `waiting` have not begun."""
         self.done += 1
         variant, took = one.cell.variant, time.monotonic() - one.started
         if failure is None:  # a failed one says nothing of how long a whole one takes
