@@ -21,7 +21,7 @@ from segtrial.errors import RecipeError, Refused, UserError
 from segtrial.hardware import threads
 from segtrial.serving import decoding, network
 from segtrial.serving.app import make_app
-from segtrial.serving.gate import LOOPBACK, Door
+from segtrial.serving.gate import LOOPBACK, App, Door
 from segtrial.serving.limits import Limits
 from segtrial.serving.metrics import Metrics
 from segtrial.serving.protocol import HEAD_BYTES, impatient
@@ -109,26 +109,31 @@ async def _serve(wish: Wish, door: Door, listener: socket.socket, started: Calla
 async def _run(
     service: Service, door: Door, listener: socket.socket, wish: Wish, started: Callable[[str], None]
 ) -> None:
-    config = uvicorn.Config(
-        make_app(service, door),
-        http=impatient(service.limits),
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",  # the gate says what is a fault of ours
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=service.limits.grace,
-    )
+    config = configuration(make_app(service, door), service.limits)
     listener.listen(config.backlog)  # who comes from here on is answered
     started(_address(wish.host, listener))
     watching = asyncio.create_task(_watch(service)) if wish.watch else None
     await _Server(config, service).serve(sockets=[listener])
     if watching:
         watching.cancel()
+
+
+def configuration(app: App, limits: Limits) -> uvicorn.Config:
+    """How uvicorn serves: nothing is logged but faults of ours, which the gate prints; no header of a proxy counts."""
+    return uvicorn.Config(
+        app,
+        http=impatient(limits),
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=limits.grace,
+    )
 
 
 class _Server(uvicorn.Server):

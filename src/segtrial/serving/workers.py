@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -18,8 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from segtrial.errors import UserError
 
-Frame = tuple[dict[str, Any], list[bytes]]
-Handler = Callable[[dict[str, Any], list[bytes]], Frame]
+Frame = tuple[dict[str, Any], list[Any]]
+Handler = Callable[[dict[str, Any], list[Any]], Frame]
 Make = Callable[[dict[str, Any]], tuple[dict[str, Any], Handler]]
 """Made in the process from settings: what it says of itself, and how it answers a frame."""
 
@@ -63,14 +62,12 @@ class Worker:
 
     def hello(self) -> dict[str, Any]:
         """What it says of itself once it is ready. Raises EOFError if it dies instead."""
-        with self._ended_after(START_SECONDS):
-            return _take(self._pipe)[0]
+        return _take(self._pipe)[0]
 
-    def ask(self, header: dict[str, Any], buffers: Sequence[Any], seconds: float) -> Frame:
-        """Raises EOFError or OSError if it dies of it, or is ended because it took longer than `seconds`."""
-        with self._ended_after(seconds):
-            _put(self._pipe, header, buffers)
-            return _take(self._pipe)
+    def ask(self, header: dict[str, Any], buffers: Sequence[Any]) -> Frame:
+        """Raises EOFError or OSError if it dies of it."""
+        _put(self._pipe, header, buffers)
+        return _take(self._pipe)
 
     def end(self) -> None:
         """It ends when its pipe does; if not, by force."""
@@ -79,19 +76,12 @@ class Worker:
         self.process.kill()
         self.process.join(5)
 
-    @contextmanager
-    def _ended_after(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self.process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
 
 class Crew:
-    """`size` processes that do the same, each one frame at a time; `died` is told of each that ends unasked."""
+    """`size` processes that do the same, each one frame at a time, ended if it takes longer than `seconds`.
+
+    `died` is told of each that ends unasked; another one takes its place.
+    """
 
     def __init__(
         self, make: Make, settings: dict[str, Any], *, size: int, seconds: float | int, died: Callable[[], None]
@@ -144,7 +134,8 @@ class Crew:
         while not worker.alive:
             worker = await self._idle.get()
         try:
-            frame = await self._thread(worker.ask, header, buffers, float(self._seconds))
+            with _ended_after(self._seconds, worker):
+                frame = await self._thread(worker.ask, header, buffers)
         except (EOFError, OSError) as error:
             worker.process.kill()  # it may only have closed its pipe
             raise ChildProcessError(f"a process died ({type(error).__name__})") from error
@@ -154,7 +145,8 @@ class Crew:
     async def _hire(self) -> None:
         worker = await self._thread(Worker, self._make, self._settings)
         try:
-            hello = await self._thread(worker.hello)
+            with _ended_after(START_SECONDS, worker):
+                hello = await self._thread(worker.hello)
         except (EOFError, OSError):
             hello = {"error": ["a process", "it died while it started", "See what it printed above"]}
         if "error" in hello:
@@ -192,6 +184,16 @@ class Crew:
 
     def _thread(self, work: Callable[..., Any], *arguments: Any) -> "asyncio.Future[Any]":
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+@contextmanager
+def _ended_after(seconds: float | int, worker: Worker) -> Iterator[None]:
+    """The worker is killed if it is still at it: whoever waits for it sees its pipe end."""
+    timer = asyncio.get_running_loop().call_later(seconds, worker.process.kill)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _work(pipe: Connection, make: Make, settings: dict[str, Any]) -> None:
