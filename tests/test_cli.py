@@ -44,7 +44,7 @@ FLAGS = {
     ],
     "calibrate": ["--data", "--device", "--json", "--out", "--split"],
     "explain-metric": ["--data", "--json", "--split"],
-    "compare": ["--budget", "--json", "--out", "--plan", "--workers"],
+    "compare": ["--budget", "--json", "--on", "--out", "--plan", "--sbatch", "--workers"],
     "report": ["--baseline", "--block-frames", "--json", "--margin", "--name", "--out", "--score", "--split"],
     "predict": [
         "--confidence",

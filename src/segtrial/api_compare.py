@@ -15,6 +15,8 @@ def compare(
     *,
     budget: str | None = None,
     workers: int | None = None,
+    on: str = "local",
+    sbatch: str = "",
     plan: bool = False,
     watch: Watch | None = None,
 ) -> dict[str, Any]:
@@ -24,15 +26,22 @@ def compare(
 
     `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`;
     `budget` picks one of its `budgets`.
-    `workers` runs at a time, each in a process of its own. With `plan` nothing is trained, and what would be done is
-    returned. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
+    `workers` runs at a time, each in a process of its own: of this machine, or `on` "ray", a cluster, or "slurm", with
+    `sbatch` for its options; see `segtrial.comparison.places`. With `plan` nothing is trained, and what would be done is
+    returned, for Slurm with the `script`. Raises UserError and Interrupted as `train` does; runs that failed are in the
+    result.
     """
     from segtrial import comparison
+    from segtrial.comparison import places
 
     source = recipe if isinstance(recipe, Mapping) else Path(recipe)
-    if plan:
-        return comparison.plan_only(source, Path(out), budget=budget, workers=workers, watch=watch)
-    result = comparison.compare(source, Path(out), budget=budget, workers=workers, watch=watch)
+    with places.place(on, Path(out), sbatch) as place:
+        if plan:
+            told = comparison.plan_only(source, Path(out), budget=budget, workers=workers, watch=watch, room=place.room)
+            return told | ({"script": places.shown(Path(out), told, sbatch)} if on == places.SLURM else {})
+        result = comparison.compare(
+            source, Path(out), budget=budget, workers=workers, watch=watch, run=place.run, room=place.room
+        )
     if (Path(out) / comparison.RESULT).exists():
         from segtrial.reports import comparison_report
 

@@ -22,6 +22,13 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    on: Annotated[
+        str, typer.Option(help="Where the runs are: local, ray (a Ray cluster) or slurm (array jobs).")
+    ] = "local",
+    sbatch: Annotated[
+        str,
+        typer.Option(metavar="OPTIONS", help='For Slurm: "--partition=gpu --time=2:00:00".', show_default=False),
+    ] = "",
     budget: Annotated[
         str | None, typer.Option(metavar="NAME", help="One of FILE's budgets: small, paper, ...", show_default=False)
     ] = None,
@@ -36,7 +43,7 @@ def compare(
     from segtrial import api, console
 
     with console.watching() as watch:
-        told = api.compare(file, out, budget=budget, workers=workers, plan=plan, watch=watch)
+        told = api.compare(file, out, budget=budget, workers=workers, on=on, sbatch=sbatch, plan=plan, watch=watch)
     if as_json:
         print(json.dumps(told, indent=1, allow_nan=False))
     elif plan:
@@ -53,7 +60,9 @@ def _planned(told: Mapping[str, Any]) -> Iterator[str]:
     from segtrial.comparison import words
     from segtrial.reports.wording import plain
 
-    return (plain(line) for line in words.plan(told))
+    yield from map(plain, words.plan(told))
+    if told.get("script"):
+        yield f"\n{told['script']}"
 
 
 def lines(told: Mapping[str, Any], out: Path, seconds: Mapping[str, float]) -> Iterator[str]:
