@@ -27,9 +27,9 @@ def compare(
     `recipe` is a YAML file or a mapping with `base`, `variants` and `seeds`: see `segtrial.comparison.request`;
     `budget` picks one of its `budgets`.
     `workers` runs at a time, each in a process of its own: of this machine, or `on` "ray", a cluster, or "slurm", with
-    `sbatch` for its options; see `segtrial.comparison.places`. With `plan` nothing is trained, and what would be done is
-    returned, for Slurm with the `script`. Raises UserError and Interrupted as `train` does; runs that failed are in the
-    result.
+    `sbatch` for its options (see `segtrial.comparison.places`). With `plan` nothing is trained, and what would be done
+    is returned, for Slurm with the `script`. Raises UserError and Interrupted as `train` does; runs that failed are in
+    the result.
     """
     from segtrial import comparison
     from segtrial.comparison import places
