@@ -23,9 +23,9 @@ FLOORS = (
     {"modelfile", "prediction"},
     {"evaluation", "pretrained", "definitions"},
     {"training", "explaining", "exporting", "inspection", "serving", "answers"},
-    {"tuning", "fitdoctor"},
+    {"fitdoctor"},
     {"comparison"},
-    {"reports"},
+    {"tuning", "reports"},
     {"__init__", "__main__", "api", "cli", "console"},
 )
 MAY_SEE_ITS_FLOOR = (0, 10)  # words build on words, and the door is one room in several files

@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segtrial import definitions, evaluation, losses, modelfile, prediction, ranks, training
+from segtrial import definitions, evaluation, modelfile, prediction, ranks, training
 from segtrial.answers import count_pictures, read_table
 from segtrial.api_compare import compare as compare  # a verb like those below
 from segtrial.api_compare import report as report
-from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset, own_augment
+from segtrial.api_explain import calibrate as calibrate
+from segtrial.api_explain import explain as explain
+from segtrial.api_tune import tune as tune
+from segtrial.data import SplitOptions, open_dataset, own_augment
 from segtrial.data.cache import Store, open_store
 from segtrial.data.sample import Dataset
 from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, nearest
@@ -24,7 +27,7 @@ from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
 from segtrial.recipe import BUDGETS, Recipe, budgeted, from_tree, override, read, tree_of
 from segtrial.tasks import TASKS
-from segtrial.training import Silent, Watch, batch_test, fine_tuning, first_weights, opening, rate_test
+from segtrial.training import Silent, Watch, batch_test, first_weights, opening, rate_test
 
 Source = str | Path
 
@@ -91,7 +94,7 @@ def train(
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed, "task": task}
     wanted = make_recipe(words, {"epochs": epochs, "steps": steps, "minutes": minutes}, recipe, settings, budget)
     wanted = _with_function(wanted, augment)
-    _check_choices(wanted)  # a wrong name is said before the data is read
+    opening.check_choices(wanted)  # a wrong name is said before the data is read
     if fit_batch:
         wanted = batch_test.fit_batches(wanted, Path(out), watch)
     run = Run(training.train(wanted, Path(out), watch or Silent()))
@@ -123,7 +126,7 @@ def find_lr(
     """
     words = {"model": model, "data": _text(data), "start": _text(start), "seed": seed, "task": task}
     wanted = _with_function(make_recipe(words, {}, recipe, settings, budget), augment)
-    _check_choices(wanted)
+    opening.check_choices(wanted)
     found = rate_test.find_rate(wanted, Path(out), watch or Silent())
     if ranks.is_first_launched():
         from segtrial.reports import rates
@@ -166,7 +169,7 @@ def check(recipe: Recipe) -> None:
 
     A device that only another machine has is not wrong.
     """
-    _check_choices(recipe)
+    opening.check_choices(recipe)
     with suppress(DeviceError):
         pick_device(recipe.device)
     if recipe.data != Recipe().data and not Path(recipe.data).exists():  # a preset does not know its data
@@ -175,15 +178,6 @@ def check(recipe: Recipe) -> None:
         first_weights.started_from(recipe)
     if recipe.encoder.weights not in ("none", "imagenet"):
         first_weights.encoder_weights(recipe, channels=3)
-
-
-def _check_choices(recipe: Recipe) -> None:
-    """Raise UserError for a network, losses or transforms that cannot be, whatever the data."""
-    fine_tuning.empty_core(recipe.model)
-    opening.check_network(recipe)
-    losses.terms(recipe.loss.name, TASKS[recipe.task].losses, recipe.loss.label_smoothing)
-    if recipe.augment.albumentations:
-        albumentations_pipeline.pipeline(recipe.augment.albumentations)
 
 
 def _text(source: Source | None) -> str | None:
@@ -214,7 +208,7 @@ def evaluate(
     precision = precision or (wanted.precision if wanted else "auto")
     counts = evaluation.evaluate(
         loaded.network,
-        _parts(model, loaded, data, (split,), watch)[0],
+        stores(model, loaded, data, (split,), watch)[0],
         loaded.task,
         extras=extras,
         device=place,
@@ -224,7 +218,7 @@ def evaluate(
     return {**evaluation.result_json(counts, loaded.task), "split": split}
 
 
-def _parts(model: Source, loaded: Loaded, data: Source | None, splits: Iterable[str], watch: Watch) -> list[Store]:
+def stores(model: Source, loaded: Loaded, data: Source | None, splits: Iterable[str], watch: Watch) -> list[Store]:
     """Parts of `data`, or "all" of it, decoded, for a model; without `data`, of what its run was trained on.
 
     Raises UserError for a part that is not there, for classes that are not the model's, and for bad images and masks.
@@ -337,7 +331,7 @@ def export(
     keep_memory()
     loaded = load(model)
     splits = ("val", "train") if precision == "int8" else ("val",)
-    part, *more = _parts(model, loaded, data, splits, watch)
+    part, *more = stores(model, loaded, data, splits, watch)
     return exporting.export(loaded, wish, part, more[0] if more else None, partial(watch.bar, what="proving"))
 
 

@@ -33,6 +33,7 @@ from segtrial import (
     cli_recipe,
     cli_report,
     cli_serve,
+    cli_tune,
 )
 from segtrial.errors import DataError, Interrupted, RecipeError, UserError
 
@@ -212,6 +213,7 @@ app.command("explain-metric", epilog="Example: segtrial explain-metric answers/ 
     cli_metric.explain_metric
 )
 app.command(epilog="Example: segtrial compare trial.yaml --out trials/first --workers 2")(cli_compare.compare)
+app.command(epilog="Example: segtrial tune search.yaml --trials 30 --out searches/first")(cli_tune.tune)
 app.command(epilog="Example: segtrial report runs/unet-* runs/segnet-* --out reports/first")(cli_report.report)
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from segtrial import hardware, ranks
-from segtrial.data import SplitOptions, open_dataset
+from segtrial import hardware, losses, ranks
+from segtrial.data import SplitOptions, albumentations_pipeline, open_dataset
 from segtrial.data.cache import Store, open_store
 from segtrial.data.sample import Dataset
 from segtrial.recipe import Recipe
@@ -27,6 +27,15 @@ def check_network(recipe: Recipe) -> None:
     """Raise RecipeError unless the recipe's network has what the recipe asks of it. Needs no data."""
     fine_tuning.check(recipe)
     regularise.check(recipe)
+
+
+def check_choices(recipe: Recipe) -> None:
+    """Raise UserError for a network, losses or transforms that cannot be, whatever the data."""
+    fine_tuning.empty_core(recipe.model)
+    check_network(recipe)
+    losses.terms(recipe.loss.name, TASKS[recipe.task].losses, recipe.loss.label_smoothing)
+    if recipe.augment.albumentations:
+        albumentations_pipeline.pipeline(recipe.augment.albumentations)
 
 
 def open_parts(dataset: Dataset, parts: Iterable[str], watch: Watch, stop: StopRequest) -> dict[str, Store]:

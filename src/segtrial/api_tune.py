@@ -1,0 +1,43 @@
+"""The verb that searches in Python: a recipe with ranges in, the best recipe and what it is worth out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segtrial.errors import RecipeError
+from segtrial.training.watch import Watch
+
+INSTALL = "pip install 'segtrial[tune]'"
+
+
+def tune(
+    recipe: str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    trials: int | None = None,
+    storage: str | None = None,
+    workers: int = 1,
+    budget: str | None = None,
+    final: bool = True,
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Search, or go on searching, for the best recipe in the folder `out`; returns what `segtrial tune --json` prints.
+
+    `recipe` is a YAML file, a preset's name or a mapping with `base` and `ranges`: see `segtrial.tuning.wish`; `budget`
+    picks one of its `budgets`, `trials` replaces its number of trials. `storage` is a journal file or a URL of a
+    database; none: study.db in `out`. Without `final` the held-out part stays closed. Writes best.yaml, tuning.json and
+    tuning.html. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
+    """
+    try:
+        from segtrial import tuning
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise RecipeError("segtrial tune", "needs Optuna, which is not installed", INSTALL) from error
+    from segtrial.reports import tuning_report
+
+    told = tuning.tune(
+        recipe, Path(out), trials=trials, storage=storage, workers=workers, budget=budget, final=final, watch=watch
+    )
+    tuning_report.write(Path(out))
+    return told
