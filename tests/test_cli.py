@@ -45,6 +45,7 @@ FLAGS = {
     "calibrate": ["--data", "--device", "--json", "--out", "--split"],
     "explain-metric": ["--data", "--json", "--split"],
     "compare": ["--budget", "--json", "--on", "--out", "--plan", "--sbatch", "--workers"],
+    "tune": ["--budget", "--json", "--no-final", "--out", "--storage", "--trials", "--workers"],
     "report": ["--baseline", "--block-frames", "--json", "--margin", "--name", "--out", "--score", "--split"],
     "predict": [
         "--confidence",

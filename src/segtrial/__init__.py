@@ -11,9 +11,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segtrial import models
-    from segtrial.api import Run, compare, evaluate, export, find_lr, load, predict, report, train
+    from segtrial.api import Run, calibrate, compare, evaluate, explain, export, find_lr, load, predict, report, train, tune
 
-__all__ = ["Run", "compare", "evaluate", "export", "find_lr", "load", "models", "predict", "report", "train"]
+__all__ = [
+    "Run",
+    "calibrate",
+    "compare",
+    "evaluate",
+    "explain",
+    "export",
+    "find_lr",
+    "load",
+    "models",
+    "predict",
+    "report",
+    "train",
+    "tune",
+]
 
 
 def __getattr__(name: str) -> object:

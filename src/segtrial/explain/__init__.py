@@ -1,1 +1,0 @@
-"""A network and an image in, why it answers so out: see each file."""
