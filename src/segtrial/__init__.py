@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segtrial import models
-    from segtrial.api import Run, calibrate, compare, evaluate, explain, export, find_lr, load, predict, report, train, tune
+    from segtrial.api import (
+        Run,
+        calibrate,
+        compare,
+        evaluate,
+        explain,
+        export,
+        find_lr,
+        load,
+        predict,
+        report,
+        train,
+        tune,
+    )
 
 __all__ = [
     "Run",
