@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from segtrial import models
 from segtrial.comparison.manifest import FILE, RESULT
 from segtrial.plain_yaml import parse_yaml
 from segtrial.reports import comparison_tables
-from segtrial.reports.wording import plain
+from segtrial.reports.wording import plain, short_count
 
 ROOT = Path(__file__).parents[1]
 SIZE = (360, 480)
@@ -97,10 +98,11 @@ def _by_counting(counts: Json) -> Answer:
     what, words = counts["what"], counts["what"].replace("_", "-")
     first, second = (_count(spec, what) for spec in counts["pair"])
     a, b = (f"`{spec}`" for spec in counts["pair"])
-    said = f"{b} has {second / 1e6:,.1f} million {words}, {a} {first / 1e6:,.1f} million."
+    said = f"{b} has {short_count(second)} {words}, {a} {short_count(first)}."
     return Answer("confirmed" if second > first else "contradicted", f"{words} counted", said)
 
 
+@cache
 def _count(spec: str, what: str) -> int:
     told = models.describe(spec, SIZE)
     return told["parameters"] if what == "parameters" else told["costs"][what]
