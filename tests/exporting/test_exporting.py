@@ -354,14 +354,13 @@ class Two(parts.Memory):
 def test_the_reader_in_the_docs_needs_no_segtrial(files, tiny, tmp_path):
     """Its answers are those of `segtrial predict`, but where torch's two best scores nearly agree."""
     reader = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[-1]
-    assert len([line for line in reader.splitlines() if line.strip()]) <= 22
+    assert len([line for line in reader.splitlines() if line.strip()]) <= 20
     (tmp_path / "reader.py").write_text(reader)
     picture = tmp_path / "picture.png"
     Image.fromarray(noise((45, 70, 3), 3).numpy()).save(picture)
     words = [str(files["folder"] / "made.onnx"), str(picture), str(tmp_path / "read.png")]
     done = subprocess.run([sys.executable, tmp_path / "reader.py", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(f"{name}: " in done.stdout for name in parts.CLASSES.names)
     prediction.predict_files(tiny, [picture], tmp_path / "out", precision="float32")
     with Image.open(tmp_path / "read.png") as read, Image.open(tmp_path / "out" / "picture.png") as predicted:
         assert read.getpalette()[:9] == predicted.getpalette()[:9]
