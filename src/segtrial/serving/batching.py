@@ -5,8 +5,10 @@ Nobody waits for others: a batch is whatever is there when the network is free.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -46,6 +48,7 @@ class Batcher:
         self._most = CPU_PIXELS if staff.hello["device"] == "cpu" else MOST_PIXELS
         self._line: deque[Waiting] = deque()
         self._filled = asyncio.Event()
+        self._users, self._stopping = 0, False
         self._runner = asyncio.create_task(self._run())
 
     async def answer(self, image: Image) -> Answer:
@@ -59,15 +62,26 @@ class Batcher:
             if waiting in self._line:  # nobody wants the answer any more
                 self._line.remove(waiting)
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside, the network stays, also if it is asked to stop."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+
     async def stop(self) -> None:
-        """Answers what is in line, then dismisses the network."""
-        while self._line:
+        """Answers what is in line and whoever keeps it, then dismisses the network."""
+        while self._users:
             await asyncio.sleep(0.01)
+        self._stopping = True
+        self._filled.set()
+        await self._runner
         await self.staff.stop()
-        self._runner.cancel()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             await self._filled.wait()
             while self._line:
                 group = together(self._line, self._most)
@@ -76,28 +90,36 @@ class Batcher:
             self._filled.clear()
 
     async def _ask(self, group: list[Waiting]) -> None:
+        """Every one of the group has an answer or an exception in the end, whatever happens: somebody waits for it."""
         images = [one.image.reshape(-1).data for one in group]
         try:
             header, buffers = await self.staff.ask({"shape": group[0].image.shape}, images)
-        except ChildProcessError as error:
+            arrays = iter(buffers)
+            for one, parts in zip(group, header["answers"], strict=True):
+                _settle(one, _too_large(one) if parts is None else _answer(parts, arrays))
+        except ChildProcessError:
             found = "its process ended while it answered; another one is being started"
             for one in group:
-                _fail(one, Refused(503, "the network", found, "Try again in a moment", retry=2), error)
-            return
-        arrays = iter(buffers)
-        for one, parts in zip(group, header["answers"], strict=True):
-            if parts is None:
-                height, width = one.image.shape[1:]
-                found, fix = f"{height}x{width} pixels do not fit the device's memory", "Send a smaller picture"
-                _fail(one, Refused(413, "the picture", found, fix))
-            elif not one.answer.done():
-                found = [np.frombuffer(next(arrays), dtype).reshape(shape) for dtype, shape in parts]
-                one.answer.set_result(Answer(*found))
-            else:
-                _ = [next(arrays) for _ in parts]
+                _settle(one, Refused(503, "the network", found, "Try again in a moment", retry=2))
+        except Exception as fault:
+            for one in group:
+                _settle(one, fault)
 
 
-def _fail(waiting: Waiting, error: Exception, cause: Exception | None = None) -> None:
-    error.__cause__ = cause
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)
+def _answer(parts: list[Any], arrays: Iterator[bytes]) -> Answer:
+    return Answer(*(np.frombuffer(next(arrays), dtype).reshape(shape) for dtype, shape in parts))
+
+
+def _too_large(waiting: Waiting) -> Refused:
+    height, width = waiting.image.shape[1:]
+    found = f"{height}x{width} pixels do not fit the device's memory"
+    return Refused(413, "the picture", found, "Send a smaller picture")
+
+
+def _settle(waiting: Waiting, outcome: Answer | Exception) -> None:
+    if waiting.answer.done():  # given up
+        return
+    if isinstance(outcome, Exception):
+        waiting.answer.set_exception(outcome)
+    else:
+        waiting.answer.set_result(outcome)

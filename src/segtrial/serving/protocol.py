@@ -9,8 +9,8 @@ from segtrial.errors import Refused
 from segtrial.serving.gate import told
 from segtrial.serving.limits import Limits
 
-HEAD_BYTES = 16 * 1024
-"""Of a request's line and headers."""
+HEAD_BYTES, PIECE = 16 * 1024, 2048
+"""Of a request's line and headers, at most one piece more."""
 
 
 def impatient(limits: Limits) -> type[H11Protocol]:
@@ -31,7 +31,11 @@ def impatient(limits: Limits) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            super().data_received(data)
+            """Headers in small pieces: h11 measures only what it has not understood yet, never one long piece."""
+            while data and not self.transport.is_closing():
+                piece = data[:PIECE] if self.conn.their_state is h11.IDLE else data
+                super().data_received(piece)
+                data = data[len(piece) :]
             if self.conn.their_state is h11.IDLE:
                 self._expect_head()
             elif self._head is not None:

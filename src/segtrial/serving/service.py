@@ -88,9 +88,10 @@ class Service:
 
     async def answers(self, version: Version, job: dict[str, Any], body: bytes, more: Callable[[int], None]) -> Answers:
         """The images in a body, and the answer for each. Raises Refused."""
-        header, images = await self._decoded({**job, "channels": version.info["channels"]}, body)
-        more(images.shape[0] * images.shape[2] * images.shape[3] * BYTES_A_PIXEL)
-        found = await asyncio.gather(*(version.batcher.answer(image) for image in images))
+        with version.batcher.kept():
+            header, images = await self._decoded({**job, "channels": version.info["channels"]}, body)
+            more(images.shape[0] * images.shape[2] * images.shape[3] * BYTES_A_PIXEL)
+            found = await asyncio.gather(*(version.batcher.answer(image) for image in images))
         return Answers(images, found, header["asked"])
 
     async def _decoded(self, job: dict[str, Any], body: bytes) -> tuple[dict[str, Any], Images]:
