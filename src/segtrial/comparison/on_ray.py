@@ -87,8 +87,9 @@ def _remote_function() -> Callable[..., int | str]:
         for folder in (here, os.path.dirname(log)):
             if not os.path.isdir(folder):
                 return f"{socket.gethostname()} does not see {folder}"
-        with open(log, "ab") as said:
-            process = subprocess.Popen(
+        with (
+            open(log, "ab") as said,
+            subprocess.Popen(
                 [sys.executable, *words],
                 stdin=subprocess.PIPE,
                 stdout=said,
@@ -96,7 +97,9 @@ def _remote_function() -> Callable[..., int | str]:
                 cwd=here,
                 env=os.environ | environment,
                 start_new_session=True,
-            )
+            ) as process,
+        ):
+            assert process.stdin is not None
             try:
                 process.stdin.write(line.encode())
                 process.stdin.flush()
