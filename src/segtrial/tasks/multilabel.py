@@ -93,7 +93,7 @@ class Multilabel(Task):
     def probabilities(self, scores: Tensor) -> Tensor:
         return self.tempered(scores).sigmoid()
 
-    def class_scores(self, scores: Tensor) -> Float[Tensor, "b*k 2 h w"]:
+    def class_scores(self, scores: Float[Tensor, "b k h w"]) -> Float[Tensor, "b*k 2 h w"]:
         """Of each image and class the scores of no and yes: every class is a question of its own."""
         yes = self.tempered(scores).flatten(0, 1)[:, None]
         return torch.cat([torch.zeros_like(yes), yes], 1)
