@@ -8,7 +8,6 @@ postgresql://user@host/db  any URL that SQLAlchemy knows
 import os
 from pathlib import Path
 
-import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
@@ -51,7 +50,6 @@ def words_of(label: str, given: str | None, folder: Path) -> str | None:
 
 def opened(words: str | None, folder: Path) -> BaseStorage:
     """The storage, made if it is not there (call it under the folder's lock). Raises RunError if it cannot be used."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of each trial what we tell
     try:
         if words is None:
             return _own(folder / OWN)

@@ -51,6 +51,7 @@ class Study:
 
     def __init__(self, rule: Rule, folder: Path, storage: BaseStorage):
         self.rule, self.folder, self.space = rule, folder, rule.space()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of each trial what we tell
         base = rule.base()
         self.seed = base.seed + FIRST_TRIAL_SEED
         """What all trials train by."""
