@@ -23,7 +23,8 @@ import torch
 
 from segtrial import api, cli, modelfile
 from segtrial.errors import UserError
-from segtrial.prediction import answer
+from segtrial.hardware import pick_precision
+from segtrial.prediction import Asker
 from segtrial.serving.workers import Crew
 from tests.prediction.known import noise
 from tests.serving.here import PNG, pixels, png
@@ -58,12 +59,12 @@ def below(process: int) -> list[int]:
 @contextlib.contextmanager
 def serving(model: Path, *words: str, before=None, ends: int = 0) -> Iterator[Running]:
     command = [sys.executable, "-m", "segtrial", "serve", str(model), "--port", "0", "--token", "sesame, open", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=before)
     try:
         assert process.stdout
         said = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+", said)
-        assert found, f"{said} {process.stderr.read() if process.stderr else ''}"
+        assert found, said
         yield Running(process, found[0], model)
         if process.poll() is None:
             process.terminate()
@@ -79,9 +80,23 @@ def model(tiny_run, tmp_path) -> Path:
     return Path(shutil.copy(tiny_run / "model.safetensors", tmp_path / "model.safetensors"))
 
 
-def expected(model: Path, image: np.ndarray) -> np.ndarray:
+@dataclass
+class Expected:
+    """What predict answers; where two classes have all but equal scores, either of them."""
+
+    labels: np.ndarray
+    near: np.ndarray
+
+    def __eq__(self, found: object) -> bool:
+        return bool((self.near | (self.labels == found)).all())
+
+
+def expected(model: Path, image: np.ndarray) -> Expected:
     loaded = api.load(model)
-    return answer(loaded.network, loaded.task, image).values
+    pixels = torch.from_numpy(image)
+    scores = Asker(loaded.network, loaded.task, pick_precision("auto", loaded.network.mean.device))(pixels[None])[0]
+    best = scores.topk(2, 0).values
+    return Expected(loaded.task.answer(scores, pixels).values, (best[0] - best[1] < 1e-3).numpy())
 
 
 def ready(client: httpx2.Client, seconds: float = 60) -> None:
@@ -105,7 +120,7 @@ def test_every_process_may_be_killed(model):
             assert time.monotonic() - start < SOON + 10, "it hung"
             assert response.status_code in (200, 503)
             ready(client)
-            assert (pixels(client.post("/predict", content=png(image), headers=PNG).content) == labels).all()
+            assert labels == pixels(client.post("/predict", content=png(image), headers=PNG).content)
         text = client.get("/metrics").text
     assert int(re.search(r"worker_deaths_total (\d+)", text)[1]) == number + 1
 
@@ -129,7 +144,7 @@ def test_a_killed_network_fails_only_what_it_was_answering(model):
     assert {response.status_code for response in responses} <= {200, 503, 422}  # 422: two readers killed under it
     for labels, response in zip(answers, responses, strict=True):
         if response.status_code == 200:
-            assert (pixels(response.content) == labels).all()
+            assert labels == pixels(response.content)
 
 
 @pytest.mark.slow
@@ -153,7 +168,7 @@ def test_asked_to_stop_it_finishes_what_runs(model):
     for response in responses:
         if not isinstance(response, httpx2.TransportError):  # of a connection that it had not accepted yet
             assert response.status_code == 200
-            assert (pixels(response.content) == labels).all()
+            assert labels == pixels(response.content)
     assert sum(isinstance(response, httpx2.Response) for response in responses) > 0
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers), "its processes outlive it"
 
@@ -189,18 +204,18 @@ def test_a_file_that_changed_is_loaded_while_requests_run(model):
         def asked() -> np.ndarray:
             return pixels(client.post("/predict", content=png(image), headers=PNG).content)
 
-        assert (asked() == before).all()
+        assert before == asked()
         exchanged(model)
         after = expected(model, image)
-        assert (after != before).any()
-        assert (asked() == before).all(), "nobody asked it to reload"
+        assert after != before.labels
+        assert before == asked(), "nobody asked it to reload"
         assert client.post("/reload").json() == {"schema": 1, "reloaded": [model.parent.name]}
-        assert (asked() == after).all()
+        assert after == asked()
         model.write_bytes(model.read_bytes()[:-10])
         refused = client.post("/reload")
         assert refused.status_code == 409
         assert str(model.parent) not in refused.json()["error"]["found"]
-        assert (asked() == after).all()
+        assert after == asked()
 
 
 @pytest.mark.slow
@@ -210,13 +225,13 @@ def test_a_signal_reloads_and_a_damaged_file_changes_nothing(model):
         exchanged(model)
         server.process.send_signal(signal.SIGHUP)
         after, end = expected(model, image), time.monotonic() + 60
-        while (pixels(client.post("/predict", content=png(image), headers=PNG).content) != after).any():
+        while after != pixels(client.post("/predict", content=png(image), headers=PNG).content):
             assert time.monotonic() < end
             time.sleep(0.05)
         model.write_bytes(b"nonsense")
         server.process.send_signal(signal.SIGHUP)
         time.sleep(1)
-        assert (pixels(client.post("/predict", content=png(image), headers=PNG).content) == after).all()
+        assert after == pixels(client.post("/predict", content=png(image), headers=PNG).content)
 
 
 @pytest.mark.slow

@@ -9,11 +9,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -36,6 +37,9 @@ LOOK_SECONDS = 2.0
 """Between two looks at files that are watched."""
 
 SHORTEST_TOKEN = 8
+
+BACKLOG = 128
+"""Connections that wait to be accepted. asyncio tries as many at once, also when it has no file descriptor left."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ async def _serve(wish: Wish, door: Door, listener: socket.socket, started: Calla
 async def _run(
     service: Service, door: Door, listener: socket.socket, wish: Wish, started: Callable[[str], None]
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(_Notes())
     config = configuration(make_app(service, door), service.limits)
     listener.listen(config.backlog)  # who comes from here on is answered
     started(_address(wish.host, listener))
@@ -133,6 +138,7 @@ def configuration(app: App, limits: Limits) -> uvicorn.Config:
         proxy_headers=False,
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_graceful_shutdown=limits.grace,
+        backlog=BACKLOG,
     )
 
 
@@ -168,6 +174,19 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(start)
 
 
+class _Notes:
+    """What asyncio reports, such as too few file descriptors: a line each, not one for every time it happens."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        said = f"{context['message']} ({context.get('exception')})"
+        if said != self._said:
+            print(f"segtrial: {said}", file=sys.stderr, flush=True)
+        self._said = said
+
+
 async def _watch(service: Service) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
@@ -186,16 +205,16 @@ async def _reload(service: Service) -> None:
 
 @contextmanager
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
-        with suppress(OSError):
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a server that has just ended
-        listener.bind(address)
-    except OSError as error:
-        fix = "Choose another --port (0 takes a free one) or --host; perhaps a server runs there"
-        raise RecipeError(f"{host}:{port}", str(error.strerror or error), fix) from error
-    with listener:
+    with ExitStack() as closing:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = closing.enter_context(socket.socket(family, kind))
+            with suppress(OSError):
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # of a server that has just ended
+            listener.bind(address)
+        except OSError as error:
+            fix = "Choose another --port (0 takes a free one) or --host; perhaps a server runs there"
+            raise RecipeError(f"{host}:{port}", str(error.strerror or error), fix) from error
         yield listener
 
 
