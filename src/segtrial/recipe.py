@@ -311,3 +311,14 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return found
+
+
+def leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """As `flat`, down into lists, by number: {"phases.0.batch": 8}."""
+    pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    if not pairs:
+        return {prefix: tree}
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found |= leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    return found

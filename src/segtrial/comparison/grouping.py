@@ -7,7 +7,7 @@ from typing import Any
 
 from segtrial.comparison.finished import Finished
 from segtrial.errors import RunError, listing
-from segtrial.recipe import UNHASHED
+from segtrial.recipe import UNHASHED, leaves
 
 Leaves = Mapping[str, Any]
 
@@ -29,17 +29,7 @@ def _leaves(run: Finished) -> dict[str, Any]:
     """Dotted key -> value of all that decides a run but its seed and fold, lists by number."""
     tree = run.recipe.model_dump(mode="json", exclude={*UNHASHED, "seed"})
     del tree["split"]["fold"]  # each fold trains on other images, so its data are known by their place alone
-    return {"data": run.recipe.data if run.recipe.split.folds else run.plan.manifest, **_flat(tree)}
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    if not pairs:
-        return {prefix: tree}
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
+    return {"data": run.recipe.data if run.recipe.split.folds else run.plan.manifest, **leaves(tree)}
 
 
 def named(groups: Sequence[Sequence[Finished]], given: Mapping[str, Path]) -> dict[str, list[Finished]]:
@@ -81,18 +71,18 @@ def _called(groups: Sequence[Sequence[Finished]]) -> dict[int, str]:
 
 def _shown_leaves(run: Finished) -> dict[str, Any]:
     """As `_leaves`, with the model and the place of the data as people call them."""
-    leaves = _leaves(run)
-    data = leaves.pop("data")
+    fields = _leaves(run)
+    data = fields.pop("data")
     exactly = data if run.recipe.split.folds else data[:8]
-    return {"model": leaves.pop("model"), **leaves, "data": Path(run.recipe.data).name, "manifest": exactly}
+    return {"model": fields.pop("model"), **fields, "data": Path(run.recipe.data).name, "manifest": exactly}
 
 
 def short_names(variants: Sequence[Leaves]) -> list[str]:
     """For each variant the fewest of its values, in the order of the fields, that no other one has together."""
-    keys = list(dict.fromkeys(key for leaves in variants for key in leaves))
-    differing = [key for key in keys if len({_text(leaves.get(key)) for leaves in variants}) > 1]
+    keys = list(dict.fromkeys(key for fields in variants for key in fields))
+    differing = [key for key in keys if len({_text(fields.get(key)) for fields in variants}) > 1]
     if not differing:
-        return [_text(leaves.get("model")) for leaves in variants]
+        return [_text(fields.get("model")) for fields in variants]
     parts: list[list[str]] = [[] for _ in variants]
     alike = [list(range(len(variants)))]  # variants that have one name so far
     for key in differing:
