@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_public_names():
-    assert st.__all__ == ["Run", "compare", "evaluate", "export", "find_lr", "load", "models", "predict", "train"]
+    assert st.__all__ == [
+        *("Run", "calibrate", "compare", "evaluate", "explain", "export", "find_lr", "load", "models", "predict"),
+        *("push", "report", "train", "tune"),
+    ]
     assert {name for name in dir(st) if not name.startswith("_")} >= set(st.__all__)
     assert all(getattr(st, name) is not None for name in st.__all__)
 
@@ -33,7 +36,7 @@ def test_importing_costs_nothing():
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(AttributeError, match="segtrial has no 'fit'; it has Run, compare, evaluate"):
+    with pytest.raises(AttributeError, match="segtrial has no 'fit'; it has Run, calibrate, compare"):
         st.fit  # noqa: B018
 
 

@@ -38,6 +38,7 @@ FLAGS = {
     "evaluate": ["--data", "--device", "--extras", "--json", "--split"],
     "fit": ["--json", "--one-batch", "--untouched"],
     "export": ["--data", "--force", "--format", "--json", "--most-loss", "--out", "--precision"],
+    "push": ["--card", "--findings", "--json", "--license", "--public"],
     "explain": [
         *("--class", "--data", "--device", "--json", "--layer", "--most-side", "--out", "--patch", "--region"),
         *("--split", "--worst"),
@@ -55,6 +56,7 @@ FLAGS = {
         "--no-confidence",
         "--no-overlay",
         "--no-resume",
+        "--on",
         "--out",
         "--overlap",
         "--overlay",

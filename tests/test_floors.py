@@ -16,7 +16,7 @@ FLOORS = (
     {  # rooms that never see each other
         *("data", "models", "losses", "class_weights", "counts", "optimizers", "schedules", "statistics"),
         *("clusters", "drawing", "hardware", "tensorfile", "ranks", "signals"),
-        *("image_scores", "calibration", "boundaries", "label_quality", "presets", "fetching", "unpacking"),
+        *("image_scores", "calibration", "boundaries", "label_quality", "presets", "fetching", "hub", "unpacking"),
     },
     {"scores", "recipe", "data_sets"},
     {"tasks"},

@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segtrial import definitions, evaluation, modelfile, prediction, ranks, training
+from segtrial import definitions, evaluation, hub, modelfile, prediction, ranks, training
 from segtrial.answers import count_pictures, read_table
 from segtrial.api_compare import compare as compare  # a verb like those below
 from segtrial.api_compare import report as report
 from segtrial.api_explain import calibrate as calibrate
 from segtrial.api_explain import explain as explain
+from segtrial.api_hub import push as push
 from segtrial.api_tune import tune as tune
 from segtrial.data import SplitOptions, open_dataset, own_augment
 from segtrial.data.cache import Store, open_store
@@ -25,6 +26,7 @@ from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, near
 from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
+from segtrial.prediction.on_ray import place
 from segtrial.recipe import BUDGETS, Recipe, budgeted, from_tree, override, read, tree_of
 from segtrial.tasks import TASKS
 from segtrial.training import Silent, Watch, batch_test, first_weights, opening, rate_test
@@ -61,6 +63,10 @@ class Run:
     def predict(self, images: Iterable[Source], out: Source, **options: Any) -> PredictionReport:
         """Answer for image files and folders; see `segtrial.predict`."""
         return predict(self.path, images, out, **options)
+
+    def push_to_hub(self, repository: str, license: str, **options: Any) -> dict[str, Any]:
+        """Publish the model and its card as owner/name; see `segtrial.push`."""
+        return push(self.path, repository, license, **options)
 
 
 def train(
@@ -277,6 +283,7 @@ def predict(
     max_pixels: int | None = None,
     resume: bool = True,
     device: str = "auto",
+    on: str = "local",
     watch: Watch | None = None,
 ) -> PredictionReport:
     """Answer for image files, folders, globs and lists: label PNGs with the model's palette, and more, in `out`.
@@ -284,26 +291,33 @@ def predict(
     `save` names what is written: labels, overlay, confidence (these, if it is None), probabilities, polygons, areas.
     `tile` is "auto", "none" or a side in pixels, `overlap` what tiles share, `tta` the views that are averaged; see
     `segtrial.prediction`. Images that cannot be read are skipped and listed in the report with the reason. With
-    `resume`, answers that this model gave for the same pictures before are kept. Raises UserError as
-    `segtrial.prediction.predict_files` does.
+    `resume`, answers that this model gave for the same pictures before are kept. `on` "ray" has the nodes of a cluster
+    answer. Raises UserError as `segtrial.prediction.predict_files` does.
     """
     watch = watch or Silent()
     keep_memory()
-    loaded = load(model, device=str(pick_device(device)))
-    return prediction.predict_files(
-        loaded,
-        list(images),
-        Path(out),
-        overlay=overlay,
-        confidence=confidence,
-        save=None if save is None else list(save),
-        tiling=prediction.tiling(str(tile), overlap, loaded.header.image_sizes.largest),
-        tta=tta,
-        max_pixels=max_pixels,
-        resume=resume,
-        progress=lambda done, total: watch.bar(done, total, "predicting"),
-        strip_progress=lambda done, total: watch.bar(done, total, "rows of tiles"),
-    )
+    with place(on, _load_on, str(model), device) as elsewhere:
+        loaded = _load_on(str(model), device)
+        return prediction.predict_files(
+            loaded,
+            list(images),
+            Path(out),
+            overlay=overlay,
+            confidence=confidence,
+            save=None if save is None else list(save),
+            tiling=prediction.tiling(str(tile), overlap, loaded.header.image_sizes.largest),
+            tta=tta,
+            max_pixels=max_pixels,
+            resume=resume,
+            progress=lambda done, total: watch.bar(done, total, "predicting"),
+            strip_progress=lambda done, total: watch.bar(done, total, "rows of tiles"),
+            elsewhere=elsewhere,
+        )
+
+
+def _load_on(model: str, device: str) -> Loaded:
+    """A model on a device of the machine that this runs on."""
+    return load(model, device=str(pick_device(device)))
 
 
 def export(
@@ -336,13 +350,22 @@ def export(
 
 
 def load(model: Source, device: str = "cpu") -> Loaded:
-    """The network (in eval mode), classes and header of a model file or a run folder. No code of it is executed."""
-    path = Path(model)
-    if not path.is_dir():
-        return modelfile.load(path, device)
-    if not Run(path).model.exists():
-        raise RunError(path, "no model.safetensors in it", "Name a model file or a run folder that has finished")
-    return modelfile.load(Run(path).model, device)
+    """The network (in eval mode), classes and header of a model file, a run folder or a repository on the hub.
+
+    The latter is called owner/name or owner/name@revision; of it only model.safetensors is fetched: see
+    `segtrial.hub`. No code is executed. Raises UserError for what cannot be had, or is not sound.
+    """
+    wanted = hub.id_of(str(model))
+    return modelfile.load(hub.fetch(wanted) if wanted else model_path(Path(model)), device)
+
+
+def model_path(model: Path) -> Path:
+    """The model file of a run folder, or the file that is one. Raises RunError for a folder without."""
+    if not model.is_dir():
+        return model
+    if not Run(model).model.exists():
+        raise RunError(model, "no model.safetensors in it", "Name a model file or a run folder that has finished")
+    return Run(model).model
 
 
 def _recipe_of(model: Path) -> Recipe | None:

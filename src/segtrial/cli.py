@@ -27,6 +27,7 @@ from segtrial import (
     cli_explain,
     cli_export,
     cli_fit,
+    cli_hub,
     cli_inspect,
     cli_metric,
     cli_predict,
@@ -203,6 +204,7 @@ app.command(
 )(cli_predict.predict)
 app.command(epilog="Example: segtrial serve runs/first")(cli_serve.serve)
 app.command(epilog="Example: segtrial export runs/first --out model.onnx")(cli_export.export)
+app.command(epilog="Example: segtrial push runs/first me/street --license apache-2.0")(cli_hub.push)
 app.command(epilog="Example: segtrial explain runs/first photo.png --out why. Exit code 3 if some could not be read.")(
     cli_explain.explain
 )

@@ -4,6 +4,9 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,8 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import segtrial as st
+from segtrial import cli
 from segtrial.classes import Classes
 from segtrial.drawing import confidence_map, image_png, overlay
+from tests import tiny
 from tests.reports.reading import CHROMIUM
 from tests.serving.standin import Model, Server
 
@@ -138,6 +144,60 @@ def slide(page, percent: int) -> None:
 
 def near(shown: np.ndarray, wanted: np.ndarray) -> bool:
     return shown.shape == wanted.shape and np.abs(shown - wanted.astype(int)).max() <= 2
+
+
+@pytest.fixture(scope="module")
+def served(tiny_data, tiny_run, tmp_path_factory):
+    """The address of `segtrial serve` with two trained models, and its limit in bytes."""
+    folder = tmp_path_factory.mktemp("served")
+    assert cli.main(tiny.words(tiny_data, folder / "other", "--seed", "5")) == 0
+    words = ["serve", f"first={tiny_run}", f"other={folder / 'other'}", "--port", "0", "--max-mb", "0.1"]
+    with (folder / "said.txt").open("w+") as said:
+        process = subprocess.Popen([sys.executable, "-m", "segtrial", *words], stdout=said)
+        try:
+            for _ in range(600):
+                found = re.search(r"at (http\S+/)", (folder / "said.txt").read_text())
+                if found:
+                    break
+                time.sleep(0.1)
+            assert found, "it never said where it listens"
+            yield found[1], round(0.1 * 2**20)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_the_real_server(browser, served, tiny_run, tiny_data, tmp_path):
+    """Upload, overlay, compare, download, an oversized file, a text file named .png: pixels are those of `predict`."""
+    (address, most), picture = served, tiny_data / "val/images/0.png"
+    st.predict(tiny_run, [picture], tmp_path / "predicted")
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("#model option", state="attached")
+    assert page.locator("#model").input_value() == "first"
+    upload(page, picture)
+    labels = np.asarray(Image.open(tmp_path / "predicted/0.png"))
+    name, saved_labels = saved(page, "Label PNG")
+    assert name == "0_first_labels.png"
+    assert (np.asarray(saved_labels) == labels).all()
+    assert near(drawn(page, 1), np.asarray(Image.open(tmp_path / "predicted/0_overlay.png").convert("RGB")))
+    assert page.locator("#legend tbody tr").count() == len(np.unique(labels))
+    page.select_option("#other", "other")
+    page.wait_for_selector("#apart:not([hidden])")
+    assert page.locator("#panels canvas").count() == 3
+    assert said == []
+    (tmp_path / "large.png").write_bytes(bytes(most + 1))
+    page.set_input_files("#file", tmp_path / "large.png")
+    page.wait_for_selector("text=large.png is too large")
+    assert said == [], "nothing was sent"
+    (tmp_path / "notes.png").write_text("dear diary, today")
+    page.set_input_files("#file", tmp_path / "notes.png")
+    page.wait_for_selector("text=The server refused notes.png")
+    assert "not a picture but text" in page.locator("#alert").inner_text()
+    page.context.close()
 
 
 def test_the_answer_is_drawn_over_the_picture_and_fades_without_asking_again(visit, street):
