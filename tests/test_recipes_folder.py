@@ -129,7 +129,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 def data_of(recipe: Recipe, folders: dict[str, Path]) -> str:
     if recipe.split.method == "time":
-        return "toytown:scenes=1,frames=12,size=48x64"
+        return "toytown:scenes=2,frames=8,size=48x64"
     if recipe.task == "classification":
         return str(folders["classes"])
     return str(folders["two"] if recipe.task == "binary" else folders["masks"])
