@@ -9,6 +9,8 @@ from PIL import Image
 
 from segtrial.classes import Classes
 from segtrial.evaluation import Counts, save_counts
+from segtrial.plain_yaml import to_yaml
+from segtrial.recipe import from_tree
 from tests.reports import fake_run
 
 NAMES = ("sky", "road", "pole")
@@ -48,11 +50,21 @@ def pair(a: str, b: str, verdict: str, difference: float | None = 0.05, *, scene
     }  # fmt: skip
 
 
+def rule(names: list[str], seeds: int) -> dict[str, Any]:
+    """What a manifest holds of what was asked for."""
+    asked = from_tree({"data": "toytown", "steps": 360}).model_dump(mode="json")
+    return {
+        "schema": 1, "score": "miou_dataset", "margin": 0.005, "budget": "steps", "seeds": list(range(seeds)),
+        "threads": 1, "held_out": {"part": "val", "block_frames": None}, "tune": None,
+        "variants": {name: {"asked": asked} for name in names},
+    }  # fmt: skip
+
+
 def write(folder: Path, gains: dict[str, int], *, seeds: int = 3, **told: Any) -> Path:
     """A comparison of one variant for each gain; `told` replaces parts of the result."""
     classes = Classes.named(NAMES)
     folder.mkdir(parents=True)
-    (folder / "comparison.yaml").write_text("schema: 1\nvariants: {}\n")
+    (folder / "comparison.yaml").write_text(to_yaml(rule(list(gains), seeds)))
     variants = []
     for number, (name, gain) in enumerate(gains.items()):
         for seed in range(seeds):

@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
+from segtrial.comparison.request import Request, recipes_of
 from segtrial.errors import RunError
-from segtrial.reports import comparison_records, comparison_report, comparison_tables
+from segtrial.plain_yaml import parse_yaml
+from segtrial.reports import comparison_recipes, comparison_records, comparison_report, comparison_tables
 from tests.reports import fake_comparison as fake
 from tests.reports.reading import Page, said
 
@@ -148,3 +150,45 @@ def test_what_is_no_comparison_is_refused(tmp_path):
     (tmp_path / "comparison.json").write_text("{")
     with pytest.raises(RunError, match="not JSON"):
         comparison_report.write(tmp_path)
+
+
+def test_what_differs_is_a_table_of_the_recipes_fields(tmp_path):
+    place = fake.write(tmp_path / "a", {"plain": 0, "b": 0}, seeds=1)
+    plan = json.loads((place / "runs/b/0/plan.json").read_text())
+    plan["recipe"] |= {"seed": 7, "model": "unet", "phases": [{**plan["recipe"]["phases"][0], "share": 1, "batch": 3}]}
+    (place / "runs/b/0/plan.json").write_text(json.dumps(plan))
+    rows = {row["field"]: row["values"] for row in comparison_recipes.differing(comparison_records.read(place))}
+    assert rows["model"] == {"plain": "compact:width=32", "b": "unet"}
+    assert rows["phases.0.batch"] == {"plain": "16", "b": "3"}
+    assert "seed" not in rows
+
+
+CHOICES = (
+    {"variants": {"a": {}, "b": {"optimizer.lr": 0.5, "clip": 1.0}}, "seeds": 2},
+    {
+        "base": {"minutes": 3, "task": "binary", "augment": {"flip_horizontal": 0}, "threads": 2},
+        "variants": {"a": {"model": "unet:width=8"}, "b": {"minutes": 5, "split.val_groups": ["x"]}},
+        "seeds": [3, 9], "margin": 0.01, "score": "pixel_accuracy", "held_out": "test", "baseline": "b",
+        "tune": {"trials": 4, "lr": [1e-5, 0.1]},
+    },
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", CHOICES)
+def test_the_file_on_the_page_asks_for_the_same_again(asked):
+    """Whatever was asked for: the file's request and recipes are those, but for the threads that runs had."""
+    request = Request.model_validate_json(json.dumps(asked))
+    recipes = recipes_of(request, "first")
+    held = {"part": request.held_out or "val", "block_frames": request.block_frames}
+    rule = {
+        **request.model_dump(mode="json"), "threads": 2, "held_out": held, "budget": "steps",
+        "seeds": list(request.seed_list), "score": request.score or "miou_dataset",
+        "variants": {name: {"asked": recipe.model_dump(mode="json")} for name, recipe in recipes.items()},
+    }  # fmt: skip
+    tree = parse_yaml(comparison_recipes.trial_file(rule), "again")
+    again = Request.model_validate_json(json.dumps(tree))
+    assert again.seed_list == request.seed_list
+    assert (again.margin, again.tune, again.baseline) == (request.margin, request.tune, request.baseline)
+    threads = {name: recipe.model_copy(update={"threads": 2}) for name, recipe in recipes.items()}
+    assert recipes_of(again, "again") == threads
+    assert list(again.variants) == list(request.variants)

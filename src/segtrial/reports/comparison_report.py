@@ -8,6 +8,7 @@ import numpy as np
 
 from segtrial.files import write_atomic
 from segtrial.reports import comparison_figures, comparison_records, comparison_tables, page, wording
+from segtrial.reports import comparison_recipes as recipes
 from segtrial.reports.comparison_figures import Band, Point
 from segtrial.reports.comparison_records import Comparison, Json
 from segtrial.reports.pictures import panel_of
@@ -16,8 +17,10 @@ from segtrial.scores import iou, totals
 from segtrial.statistics import Interval, compare_classes
 
 PAGE = "comparison.html"
-CURVES = {"loss": "Loss on val", "": "Score on val"}
+OPEN = "cannot tell"
 MOST_CLASSES = 60
+MOST_SENTENCES = 6
+"""With more pairs, those of which nobody can tell are folded away."""
 
 
 def write(folder: Path) -> Path:
@@ -42,19 +45,57 @@ def render(found: Comparison) -> str:
         run=found.first(),
         title=_title(found),
         pairs=_pairs(found),
+        summary=_summary(found.told["pairs"]),
+        told_apart=[pair for pair in found.told["pairs"] if pair["verdict"] != OPEN or _are_few(found)],
+        left_open=[pair for pair in found.told["pairs"] if pair["verdict"] == OPEN and not _are_few(found)],
+        no_scenes=_no_scenes(found.told["pairs"]),
         variants=_variants(found),
         figures=[figure for figure in (*_curves(found), _rates(found), *_costs(found)) if figure],
         classes=_classes(found),
         shown=[_shown(one, found) for one in found.shown],
         remarks=_remarks(found),
+        differing=recipes.differing(found),
+        trial=None if found.gathered else recipes.trial_file(found.rule),
+        places=_places(found),
         machine=_machine(found),
-        seconds=_seconds(found),
     )
+
+
+def _places(found: Comparison) -> list[str]:
+    """Where the runs lie that were put together, from the report's folder."""
+    return [place for seeds in found.told.get("runs", {}).values() for each in seeds.values() for place in each]
 
 
 def _title(found: Comparison) -> str:
     names = [wording.plain(name) for name in found.variants]
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _are_few(found: Comparison) -> bool:
+    return len(found.told["pairs"]) <= MOST_SENTENCES
+
+
+def _summary(pairs: Sequence[Json]) -> str:
+    """ "Of 15 pairs 3 can be told apart, 1 is equivalent, and of 11 nobody can tell yet"."""
+    verdicts = [pair["verdict"] for pair in pairs]
+    apart, same, unclear = (
+        sum(map(verdicts.count, kinds)) for kinds in (("better", "worse"), ("equivalent",), (OPEN,))
+    )
+    told = f"{apart or 'none'} can be told apart, {same or 'none'} {'is' if same == 1 else 'are'} equivalent"
+    return f"Of {len(pairs)} pairs {told}, and of {unclear or 'none'} nobody can tell yet."
+
+
+def _no_scenes(pairs: Sequence[Json]) -> str | None:
+    """Why there is no interval for new scenes, where it is the same for all pairs."""
+    reasons = {pair["reason_new_scenes"] if pair["interval_new_scenes"] is None else None for pair in pairs}
+    return reasons.pop() if len(reasons) == 1 and len(pairs) > 1 else None
+
+
+def _won(pair: Json) -> str:
+    """In how many seeds b scores higher; equal scores count half."""
+    share, number = pair["probability_better"], pair["n_seeds"]
+    seeds = f"{number} seed{'s' if number != 1 else ''}"
+    return seeds if share is None else f"{share * number:g} of {seeds} won"
 
 
 def _pairs(found: Comparison) -> list[dict[str, Any]]:
@@ -74,6 +115,7 @@ def _pairs(found: Comparison) -> list[dict[str, Any]]:
     return [
         {
             **pair,
+            "won": _won(pair),
             "mark": None if pair["difference"] is None else place(pair["difference"]),
             "seeds_bar": bar(pair["interval"]),
             "scenes_bar": bar(pair["interval_new_scenes"]),
@@ -115,7 +157,7 @@ def _seconds(found: Comparison) -> dict[str, float]:
 
 def _curves(found: Comparison) -> list[dict[str, str] | None]:
     """The loss and the score of val over the steps, the mean of the seeds within their range."""
-    return [_curve(found, field or found.told["score"], title) for field, title in CURVES.items()]
+    return [_curve(found, field, f"{field} on val") for field in ("loss", found.told["score"])]
 
 
 def _curve(found: Comparison, field: str, title: str) -> dict[str, str] | None:
@@ -156,17 +198,17 @@ def _rates(found: Comparison) -> dict[str, str] | None:
     if not tried:
         return None
     best = "; ".join(f"{name} does best at {rate[score.argmax()]:g}" for name, rate, score in tried)
-    title = "Learning rates that were tried"
+    title = f"{found.told['score']} by learning rate"
     caption = f"Each variant by itself, on images held back from its training part; {best}."
     return {"title": title, "caption": caption, "svg": comparison_figures.rates("rates", tried, f"{title}: {best}")}
 
 
 def _costs(found: Comparison) -> list[dict[str, str]]:
     """What each variant costs, and how well it does."""
-    seconds = _seconds(found)
+    seconds, score = _seconds(found), found.told["score"]
     kinds = (
-        ("Quality and time", "seconds of training", lambda variant: seconds.get(variant["name"])),
-        ("Quality and size", "parameters", lambda variant: float(variant["parameters"])),
+        (f"{score} and time", "seconds of training", lambda variant: seconds.get(variant["name"])),
+        (f"{score} and size", "parameters", lambda variant: float(variant["parameters"])),
     )
     drawn = []
     for number, (title, unit, cost) in enumerate(kinds):
@@ -240,9 +282,14 @@ def _shown(one: comparison_records.Shown, found: Comparison) -> dict[str, Any]:
 
 
 def _remarks(found: Comparison) -> list[str]:
-    """What to know before believing the verdict: notes of the comparison, of the data, and what failed."""
+    """What to know before believing the verdict: notes of the comparison, of the data, and what failed.
+
+    What is said of leaks stands beside the verdict; where nobody looked for them, what the runs noted of their data.
+    """
     run = found.first()
     failed = [f"{each['name']} failed: {each['message']}" for each in found.told["failures"]]
+    if found.leaks is not None:
+        return [*failed, *(note for note in found.told["notes"] if note != found.leaks["sentence"])]
     leaks = [note for note in (run.plan["notes"] if run else ()) if "too high" in note or "WARNING" in note]
     return [*failed, *found.told["notes"], *dict.fromkeys(leaks)]
 
