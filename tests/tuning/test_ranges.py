@@ -22,7 +22,7 @@ WRONG = {
     "no number": ({"optimizer.name": {"low": 0.1, "high": 1.0}}, "optimizer.name=0.1 is no choice.*sgd"),
     "unknown choice": ({"optimizer.name": ["sgd", "adamm"]}, "'adamm' is no choice.*'adam'"),
     "end refused": ({"ema": {"low": 0.5, "high": 1.0}}, "ema=1.0 is too large. Give less than 1"),
-    "no whole number": ({"accumulate": {"low": 1, "high": 2.5}}, "accumulate=2.5 is no whole number"),
+    "no whole number": ({"accumulate": {"low": 1, "high": 2.5}}, "accumulate: 1 to 2.5 are no whole numbers"),
     "turned round": ({"optimizer.lr": {"low": 1.0, "high": 0.1}}, "low 1.0 is not below high 0.1"),
     "no logarithm": ({"optimizer.lr": {"low": 0.0, "high": 0.1}}, "low 0.0 has no logarithm.*log: false"),
     "no end": ({"optimizer.lr": {"low": 0.1}}, r"is no range. Write \{low"),

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import sys
 from functools import partial
 
 import pytest
 import yaml
 
+import segtrial
 from segtrial import api, cli, tuning
 from segtrial.errors import RunError, UserError
 from segtrial.files import complete_lines
@@ -208,10 +210,18 @@ def test_words_that_are_wrong_leave_no_folder(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_storage_that_cannot_be_used_leaves_no_search(cache, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot be used.*Give another --storage"):
+        tuned(tmp_path / "out", storage=str(tmp_path / "file" / "j.journal"))
+    assert not [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
+
+
 def test_without_optuna_the_fix_is_said(monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
-    for name in [name for name in __import__("sys").modules if name.startswith("segtrial.tuning")]:
-        monkeypatch.delitem(__import__("sys").modules, name)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delattr(segtrial, "tuning")
+    for name in [name for name in sys.modules if name.startswith("segtrial.tuning")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(UserError, match=r"needs Optuna.*pip install 'segtrial\[tune\]'"):
         api.tune(WISH, tmp_path / "out")
 

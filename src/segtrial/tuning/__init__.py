@@ -20,6 +20,7 @@ from typing import Any
 from segtrial import hardware
 from segtrial.comparison.cells import Cell, is_done
 from segtrial.comparison.pool import Failure, Runner, run_cells
+from segtrial.errors import UserError
 from segtrial.files import remove_partials
 from segtrial.signals import StopRequest, listening
 from segtrial.training.watch import Silent, Watch
@@ -66,10 +67,13 @@ def tune(
         wish, place = read_wish(source, budget)
         wanted = trials or wish.trials
         study, words = _begun(wish, place, out, storage, workers, watch, stop)
-        with helping(study.rule, out, words, wanted, workers - 1):
-            search(study, wanted, attempted, watch, stop)
-        run = partial(run, workers=workers, watch=watch, stop=stop, seconds={}) if final else None
-        return _ended(study, place, wish.seeds, watch, run)
+        try:
+            with helping(study.rule, out, words, wanted, workers - 1):
+                search(study, wanted, attempted, watch, stop)
+            ran = partial(run, workers=workers, watch=watch, stop=stop, seconds={}) if final else None
+            return _ended(study, place, wish.seeds, watch, ran)
+        finally:
+            storages.close(study.storage)
 
 
 def _begun(
@@ -85,10 +89,15 @@ def _begun(
         assert rule is not None
         require_same(rule, wish, base, space, out)
         words = storages.words_of(rule.storage, storage, out)
-        study = Study(rule, out, storages.opened(words, out))
-        if not (out / FILE).exists():
+        new = not (out / FILE).exists()
+        if new:
             rule.write(out)
-    return study, words
+        try:
+            return Study(rule, out, storages.opened(words, out)), words
+        except UserError:
+            if new:
+                (out / FILE).unlink()
+            raise
 
 
 def _ended(

@@ -107,7 +107,9 @@ def _numbers(key: str, told: Mapping[str, Any], place: str) -> Numbers:
         raise RecipeError(place, f"{key}: low {low} is not below high {high}", "Give the lower one as low")
     if log and numbers[0] <= 0:
         raise RecipeError(place, f"{key}: low {low} has no logarithm", "Give a low above 0, or log: false")
-    whole = _is_whole(key) and all(isinstance(one, int) for one in numbers)
+    whole = _is_whole(key)
+    if whole and not all(isinstance(one, int) for one in numbers):
+        raise RecipeError(place, f"{key}: {low} to {high} are no whole numbers", "Write them without a point")
     return Numbers(key, *(numbers if whole else map(float, numbers)), log=log, whole=whole)
 
 

@@ -66,14 +66,19 @@ def opened(words: str | None, folder: Path) -> BaseStorage:
         raise RunError(label_of(words), found, "Give another --storage") from error
 
 
+def close(storage: BaseStorage) -> None:
+    """Give its connections back."""
+    storage.remove_session()
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
+
+
 def _own(path: Path) -> RDBStorage:
     """A file of SQLite; a new one gets its tables before it gets its name, so that a kill leaves none half made."""
     if not path.exists():
         beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
         beside.unlink(missing_ok=True)
-        made = _sqlite(beside)
-        made.remove_session()
-        made.engine.dispose()
+        close(_sqlite(beside))
         os.replace(beside, path)
         sync_folder(path.parent)
     return _sqlite(path)

@@ -50,7 +50,7 @@ class Study:
     """The trials of a search, in whatever storage."""
 
     def __init__(self, rule: Rule, folder: Path, storage: BaseStorage):
-        self.rule, self.folder, self.space = rule, folder, rule.space()
+        self.rule, self.folder, self.space, self.storage = rule, folder, rule.space(), storage
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of each trial what we tell
         base = rule.base()
         self.seed = base.seed + FIRST_TRIAL_SEED
@@ -118,7 +118,7 @@ class Study:
 
     def report(self, trial: Trial, evaluation: int, score: float) -> bool:
         """Store a score on the way, once; whether the trial is to stop there."""
-        frozen = self._study._storage.get_trial(trial._trial_id)
+        frozen = self.storage.get_trial(trial._trial_id)
         own = {**frozen.intermediate_values, evaluation: score}
         if evaluation not in frozen.intermediate_values:
             trial.report(score, evaluation)
