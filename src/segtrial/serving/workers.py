@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -52,6 +53,7 @@ class Worker:
         if _START == "forkserver":
             context.set_forkserver_preload(_PRELOAD)  # so that the next one is there at once
         self._pipe, theirs = context.Pipe()
+        self._using = threading.Lock()  # a pipe closed under its reader could become another one's
         self.process = context.Process(target=_work, args=(theirs, make, settings), daemon=True)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
@@ -62,16 +64,19 @@ class Worker:
 
     def hello(self) -> dict[str, Any]:
         """What it says of itself once it is ready. Raises EOFError if it dies instead."""
-        return _take(self._pipe)[0]
+        with self._using:
+            return _take(self._pipe)[0]
 
     def ask(self, header: dict[str, Any], buffers: Sequence[Any]) -> Frame:
         """Raises EOFError or OSError if it dies of it."""
-        _put(self._pipe, header, buffers)
-        return _take(self._pipe)
+        with self._using:
+            _put(self._pipe, header, buffers)
+            return _take(self._pipe)
 
     def end(self) -> None:
         """It ends when its pipe does; if not, by force."""
-        self._pipe.close()
+        with self._using:
+            self._pipe.close()
         self.process.join(1)
         self.process.kill()
         self.process.join(5)
@@ -91,12 +96,12 @@ class Crew:
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task] = set()
         self._threads = ThreadPoolExecutor(2 * size)
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self.hello: dict[str, Any] = {}
 
     @property
     def ready(self) -> bool:
-        return not self._stopping and any(worker.alive for worker in self._workers)
+        return not self._stopping.is_set() and any(worker.alive for worker in self._workers)
 
     @property
     def processes(self) -> list[int]:
@@ -119,10 +124,11 @@ class Crew:
 
     async def stop(self) -> None:
         """Frames under way are finished first."""
-        self._stopping = True
-        for task in list(self._tasks):
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        self._stopping.set()
+        if self._tasks:
+            _, hopeless = await asyncio.wait(self._tasks, timeout=self._seconds)
+            for task in hopeless:  # they wait for a process that will not come
+                task.cancel()
         workers, self._workers = self._workers, set()
         for worker in workers:
             asyncio.get_running_loop().remove_reader(worker.process.sentinel)
@@ -166,13 +172,14 @@ class Crew:
     async def _replace(self, worker: Worker) -> None:
         await self._thread(worker.end)
         pause = 0.1
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 await self._hire()
                 break
             except UserError as error:  # such as a model file that is being written
                 print(f"segtrial: {error}; trying again in {pause:g} s", file=sys.stderr, flush=True)
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _task(self, work: Any) -> asyncio.Task:
