@@ -21,6 +21,7 @@ def parts() -> dict[str, str]:
         "together": together(),
         "freedoms": freedoms(),
         "parity": parity(),
+        "export-speed": export_speed(),
         "inspect-speed": inspect_speed(),
         "label-errors": label_errors(),
         "leak-effect": leak_effect(),
@@ -143,6 +144,24 @@ def parity() -> str:
     lines = [f"| `{spec}` | " + " | ".join(cells.get((spec, form), "") for form in formats) + " |" for spec in specs]
     refused = dict.fromkeys(f"`{row['spec']}`: {row['refused']}" for row in rows if row["refused"])
     return "\n".join([head, *lines, *([f"\nRefused: {'; '.join(refused)}."] if refused else [])])
+
+
+def export_speed() -> str:
+    """What `benchmarks/export_speed.py` left in results/: a line for each file."""
+    record = json.loads((ROOT / "results" / "export_speed.json").read_text())
+    lines = ["| file | batch 1 | batch 8 | mIoU | same answer | MB |", "|---|---|---|---|---|---|"]
+    for name, told in record["files"].items():
+        ratios = record["ratios"].get(name, {}).values()
+        times = [f"{each['median']:.2f} ({each['low']:.2f} to {each['high']:.2f})" for each in ratios]
+        change = f"{100 * told['difference']:+.2f} points"
+        cells = [name, *(times or ["not timed"] * 2), change, f"{told['argmax_agreement']:.2%}"]
+        lines.append(f"| {' | '.join(cells)} | {told['bytes'] / 1e6:.0f} |")
+    before = next(iter(record["files"].values()))["miou_before"]
+    how = (
+        f"Threads: {record['threads']}; rounds: {record['rounds']}; load of the machine before: {record['load_before']}"
+    )
+    lines.append(f"\n{how}; mIoU of the val part in torch: {before:.4f}.")
+    return "\n".join(lines)
 
 
 def _parity_cell(row: Mapping[str, Any]) -> str:
