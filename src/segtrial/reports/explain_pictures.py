@@ -131,10 +131,8 @@ def reliability_diagram(name: str, counts: np.ndarray, unit: float) -> str:
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("confidence", color=figures.MUTED, loc="right", labelpad=1)
-        axes.text(
-            1.02, float(share[-1]), "share right", transform=axes.transAxes, color=figures.VARIANTS[0], va="center"
-        )
-        axes.text(1.02, float(sure[-1]) - 0.1, "as sure", transform=axes.transAxes, color=figures.MUTED, va="center")
+        for words, height, color in (("right", float(share[-1]), figures.VARIANTS[0]), ("ideal", 0.88, figures.MUTED)):
+            axes.text(1.02, height, words, color=color, va="center")
 
     told = ", ".join(f"{a:.2f} sure {b:.2f} right" for a, b in zip(sure, share, strict=True))
     return figures.on_axes(name, f"Reliability diagram: {told}", fill)

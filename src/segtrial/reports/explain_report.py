@@ -77,7 +77,7 @@ def _headline(told: Json) -> tuple[str, str] | None:
         best = told["answer"][0]
         return wording.percent(best["share"]), f"sure that it is {best['class']}"
     if told["right"] is not None:
-        return wording.percent(told["right"]), "of the pixels right"
+        return wording.percent(told["right"]), "pixels right"
     return (wording.percent(told["confidence"]), "sure on average") if told["confidence"] is not None else None
 
 
