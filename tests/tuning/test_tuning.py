@@ -21,7 +21,7 @@ from tests.tuning import searches
 from tests.tuning.searches import Killed
 
 BASE = {**trial.BASE, "evaluations": 2, "checkpoint_seconds": 0}
-WISH = {"base": BASE, "ranges": {"optimizer.lr": None}, "prune": "halving", "trials": 3, "seeds": 2}
+WISH = {"base": BASE, "ranges": {"optimizer.lr": None}, "prune": "halving", "trials": 2, "seeds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,7 @@ class Dying:
             raise Killed
 
 
+@pytest.mark.slow
 def test_killed_in_every_trial_a_search_ends_with_the_same_files(finished, tmp_path):
     out, kills = tmp_path / "out", 0
     while True:
@@ -71,7 +72,7 @@ def test_killed_in_every_trial_a_search_ends_with_the_same_files(finished, tmp_p
             break
         except Killed:
             kills += 1
-    assert kills >= 3
+    assert kills >= 2
     assert (out / "tuning.json").read_bytes() == (finished / "tuning.json").read_bytes()
     assert (out / "best.yaml").read_bytes() == (finished / "best.yaml").read_bytes()
     for log in finished.glob("trials/*/*/metrics.jsonl"):
@@ -88,7 +89,7 @@ def test_the_result_has_a_literal_shape(finished):
     assert set(told["counts"]) == {"complete", "pruned", "diverged", "failed"}
     assert [set(one) for one in told["trials"]] == [
         {"number", "state", "score", "setting", "evaluations", "message"}
-    ] * 3
+    ] * 2
     assert set(told["best"]) == {"number", "score", "setting"}
     assert set(told["chosen_on"]) == {"data", "part", "images", "seed"}
     assert set(told["held_out"]) == {"part", "images", "seeds", "values", "mean", "sd", "interval"}
@@ -115,7 +116,7 @@ def test_best_yaml_is_a_recipe_that_says_where_it_comes_from(finished):
     assert recipe.optimizer.lr == told["best"]["setting"]["optimizer.lr"]
     assert recipe.model_copy(update={"optimizer": from_tree(BASE).optimizer}) == from_tree(BASE)
     head = [line for line in (finished / "best.yaml").read_text().splitlines() if line.startswith("#")]
-    assert "out of 3" in head[0]
+    assert "out of 2" in head[0]
     assert "toytown" in head[1]
     assert f"{told['best']['score']:.4f}" in head[2]
     assert f"{told['held_out']['mean']:.4f}" in head[3]
@@ -131,6 +132,7 @@ def test_the_page_is_whole_and_says_both_scores(finished):
     assert f"{told['held_out']['mean']:.3f}" in page
 
 
+@pytest.mark.slow
 def test_a_finished_search_trains_nothing_and_grows(finished, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(finished, out)
@@ -139,10 +141,10 @@ def test_a_finished_search_trains_nothing_and_grows(finished, tmp_path):
     tuned(out)
     assert (out / "tuning.json").read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in out.rglob("timing.jsonl")} == plans
-    told = tuned(out, trials=4, final=False)
-    assert told["trials"][:3] == json.loads(before)["trials"]
-    assert len(told["trials"]) == 4
-    assert (told["notes"] == [tuning.SEEN]) == (told["best"]["number"] == 3)
+    told = tuned(out, trials=3, final=False)
+    assert told["trials"][:2] == json.loads(before)["trials"]
+    assert len(told["trials"]) == 3
+    assert (told["notes"] == [tuning.SEEN]) == (told["best"]["number"] == 2)
     with pytest.raises(RunError, match=r"holds another search.*prune: 'halving' -> 'none'"):
         tuned(out, {**WISH, "prune": "none"})
     with pytest.raises(RunError, match=r"holds another search.*optimizer.name: 'sgd' -> 'adam'"):
@@ -151,7 +153,7 @@ def test_a_finished_search_trains_nothing_and_grows(finished, tmp_path):
 
 def test_a_trial_that_is_told_to_stop_stops_there(cache, finished, tmp_path):
     rule = tuning.read_rule(finished)
-    place = searches.study(tmp_path, ranges=rule.ranges)
+    place = searches.study(tmp_path, ranges=rule.ranges, recipe=rule.recipe)
     one, hold = place.next(1, searches.StopRequest())
     with hold:
         cell = place.cell(one)
@@ -166,10 +168,10 @@ def test_a_trial_that_is_told_to_stop_stops_there(cache, finished, tmp_path):
 
 
 def test_val_is_not_opened_before_the_end(cache, tmp_path):
-    """Its images are no images: a search without its end does not notice, the end does."""
+    """Its images are cut off behind their headers: a search without its end does not notice, the end does."""
     data = tiny.write_data(tmp_path / "data", train=5, val=2)
     for image in (data / "val" / "images").iterdir():
-        image.write_bytes(b"no image")
+        image.write_bytes(image.read_bytes()[:200])
     wish = {**WISH, "base": {**BASE, "data": str(data)}, "trials": 1, "seeds": 1}
     told = tuned(tmp_path / "out", wish, final=False)
     assert told["held_out"] is None
@@ -178,6 +180,7 @@ def test_val_is_not_opened_before_the_end(cache, tmp_path):
     assert tuned(tmp_path / "out", wish)["failures"] != []
 
 
+@pytest.mark.slow
 def test_where_all_trials_diverge_nothing_is_chosen(cache, tmp_path):
     wish = {**WISH, "ranges": {"optimizer.lr": {"low": 1e30, "high": 1e32}}, "trials": 1}
     told = tuned(tmp_path / "out", wish)

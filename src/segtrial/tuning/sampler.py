@@ -20,10 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from segtrial.randomness import key_of
-from segtrial.tuning.space import Space, Value, spread
-
-FIRST = 8
-"""Trials that do not look at what others found."""
+from segtrial.tuning.space import FIRST, Space, Value, spread
 
 
 class Stateless(BaseSampler):
