@@ -48,6 +48,7 @@ def predict(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Keep answers that are there already.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    on: Annotated[str, typer.Option(help="Who answers: local, or ray (the nodes of a Ray cluster).")] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a sentence.")] = False,
 ) -> None:
     """Answer for every pixel of some images.
@@ -63,7 +64,7 @@ def predict(
     with console.watching() as watch:
         report = api.predict(
             model, images, out, overlay=overlay, confidence=confidence, save=words, tile=tile, overlap=overlap,
-            tta=tta, max_pixels=max_pixels, resume=resume, device=device, watch=watch,
+            tta=tta, max_pixels=max_pixels, resume=resume, device=device, on=on, watch=watch,
         )  # fmt: skip
     if as_json:
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]

@@ -2,13 +2,21 @@
 
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from segtrial.errors import DeviceError
+from segtrial.errors import DeviceError, RecipeError, listing, nearest
 
 PLACE = "--on ray"
+
+
+def require_place(word: str, there: Sequence[str]) -> None:
+    """Raise RecipeError for a word of `--on` that is not among these."""
+    if word not in there:
+        raise RecipeError(
+            "--on", f"{word!r} is no place to work at", f"{nearest(word, there)}Choose among {listing(there)}"
+        )
 
 
 @contextmanager

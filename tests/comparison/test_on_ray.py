@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +22,7 @@ from segtrial.recipe import from_tree
 from segtrial.signals import StopRequest
 from segtrial.training.watch import Silent
 from tests.comparison import trial
+from tests.three_nodes import three_nodes as three_nodes
 
 
 def cluster_of(*nodes: dict[str, float]) -> SimpleNamespace:
@@ -89,54 +88,6 @@ def test_without_ray_or_a_cluster_it_says_so_at_once(monkeypatch, tmp_path):
 
 # Slow: a cluster.
 
-CLUSTER = """
-import sys
-from ray.cluster_utils import Cluster
-small = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
-cluster = Cluster(initialize_head=True, head_node_args={**small, "temp_dir": sys.argv[1]})
-nodes = [cluster.add_node(**small) for _ in range(2)]
-print("at", cluster.address, flush=True)
-for line in sys.stdin:
-    cluster.remove_node(nodes.pop(), allow_graceful=False)
-    print("at", cluster.address, flush=True)
-cluster.shutdown()
-"""
-"""Three nodes in processes of this machine; for each line that it reads, one of them dies."""
-
-
-class ThreeNodes:
-    def __init__(self, folder: str):
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CLUSTER, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        self.address = self._answer()
-
-    def _answer(self) -> str:
-        for line in self.process.stdout:
-            if line.startswith("at "):
-                return line.split()[1]
-        raise AssertionError("the cluster did not start")
-
-    def lose_one(self) -> None:
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self._answer()
-
-
-@pytest.fixture
-def three_nodes():
-    folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
-    nodes = ThreeNodes(folder)
-    yield nodes
-    nodes.process.communicate(timeout=60)
-    shutil.rmtree(folder, ignore_errors=True)
-
 
 def under_way(out: Path) -> list[Path]:
     """Runs that have begun and not ended."""
@@ -162,6 +113,7 @@ def test_with_nodes_and_drivers_lost_the_result_is_that_of_one_machine(cache, tm
     def begun(runs: int) -> subprocess.Popen:
         """A driver that has so many runs under way."""
         driver = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert any("at a time" in line for line in driver.stderr), "its plan"
         while len(under_way(out)) < runs:
             assert driver.poll() is None, driver.communicate()
             time.sleep(0.05)

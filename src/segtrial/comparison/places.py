@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtrial.clusters import connected
+from segtrial.clusters import connected, require_place
 from segtrial.comparison import on_slurm
 from segtrial.comparison.on_ray import OnRay
 from segtrial.comparison.on_slurm import OnSlurm
 from segtrial.comparison.pool import Runner, run_cells, usual_workers
-from segtrial.errors import RecipeError, nearest
+from segtrial.errors import RecipeError
 from segtrial.recipe import Recipe
 
 LOCAL, RAY, SLURM = PLACES = ("local", "ray", "slurm")
@@ -35,9 +35,7 @@ def place(word: str, out: Path, sbatch: str = "") -> Iterator[Place]:
     Raises, before any work: RecipeError for a word that there is not and for options without Slurm, DeviceError where
     Ray, its cluster or Slurm is missing.
     """
-    if word not in PLACES:
-        fix = f"{nearest(word, PLACES)}Choose among {', '.join(PLACES)}"
-        raise RecipeError("--on", f"{word!r} is no place to run at", fix)
+    require_place(word, PLACES)
     if sbatch and word != SLURM:
         raise RecipeError("--sbatch", f"given, with --on {word}", "Write --on slurm, or leave it out")
     if word == RAY:

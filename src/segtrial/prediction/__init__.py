@@ -6,10 +6,12 @@ tiles.py       rows of an image of any size             ->  blended scores, stri
 flips.py       one image                                ->  several views, and their scores brought back
 writing.py     the answer, strip by strip               ->  PNG, GeoTIFF, probabilities, polygons
 folder.py      all of these                             ->  a folder of answers, resumable, and its tables
+on_ray.py      chunks of a folder's pictures            ->  the same, by the nodes of a Ray cluster
 """
 
 from segtrial.prediction.asking import Asker, answer
-from segtrial.prediction.folder import CONFIDENCE, OVERLAY, Model, PredictionReport, predict_files, saved_words
+from segtrial.prediction.folder import Model, PredictionReport, predict_files
+from segtrial.prediction.saved import CONFIDENCE, OVERLAY, saved_words
 from segtrial.prediction.tables import AREAS, COCO, TABLE
 from segtrial.prediction.tiles import Tiling, tiling
 

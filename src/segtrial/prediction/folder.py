@@ -19,28 +19,26 @@ import numpy as np
 import torch
 
 from segtrial.drawing import Pixels
-from segtrial.errors import DataError, ImageError, RecipeError, nearest
+from segtrial.errors import DataError, ImageError
 from segtrial.files import folder_lock, remove_partials, sha256, sha256_file
 from segtrial.hardware import pick_precision
 from segtrial.models._whole import Whole
 from segtrial.prediction.asking import Asker
 from segtrial.prediction.flips import views
-from segtrial.prediction.journal import Journal
+from segtrial.prediction.journal import Entry, Journal, Notes
 from segtrial.prediction.rasters import Look, look_at, pixel_limit, place_of, rows_of
+from segtrial.prediction.saved import endings_of, wanted_words
 from segtrial.prediction.sources import sources
 from segtrial.prediction.tables import write_answers, write_areas, write_coco
 from segtrial.prediction.tiles import Block, Tiling, blocks, pixels_together
-from segtrial.prediction.writing import POLYGONS, PROBABILITIES, strips, write_answer
+from segtrial.prediction.writing import PROBABILITIES, strips, write_answer
 from segtrial.tasks import Task
-
-OVERLAY, CONFIDENCE = "_overlay", "_confidence"
-"""What follows the stem in the names of the outputs that may be left out."""
-
-WORDS = {OVERLAY: "overlay", CONFIDENCE: "confidence"}
-USUAL, OF_MASKS = ("labels", "overlay", "confidence"), ("probabilities", "polygons", "areas")
 
 MOST_IMAGES = 8
 """That go through the network together."""
+
+CHUNK = 256
+"""Images, at least, that another process is given at once."""
 
 Progress = Callable[[int, int], None]
 
@@ -69,6 +67,18 @@ class PredictionReport:
 
 
 @dataclass(frozen=True)
+class How:
+    """All that decides what is written for a picture, but the model: see `predict_files`."""
+
+    words: frozenset[str]
+    precision: str
+    tiling: Tiling | None
+    tta: str
+    max_pixels: int | None
+    resume: bool
+
+
+@dataclass(frozen=True)
 class _Job:
     source: Path
     relative: Path
@@ -89,11 +99,27 @@ class _Work:
     digest: str
     out: Path
     endings: tuple[str, ...]
-    journal: Journal
+    journal: Notes
     strip_progress: Progress | None
     kept: set[_Job] = field(default_factory=set)
     done: set[_Job] = field(default_factory=set)
     skipped: dict[_Job, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Model, how: How, out: Path, journal: Notes, strip_progress: Progress | None = None) -> "_Work":
+        """Raises RecipeError for views that there are not."""
+        task = model.task
+        asker = Asker(model.network, task, pick_precision(how.precision, model.network.mean.device), views(how.tta))
+        cut = how.tiling if task.content != "classes" else None  # a class is of the whole image
+        return cls(task, asker, cut, how.tta, model.digest, out, endings_of(task, how.words), journal, strip_progress)
+
+    def take(self, outcome: "Outcome") -> None:
+        """What another process has done."""
+        for entry in outcome.entries:
+            self.journal.add(entry)
+        self.kept |= outcome.kept
+        self.done |= outcome.done
+        self.skipped |= outcome.skipped
 
     def skip(self, job: _Job, error: ImageError) -> None:
         self.skipped[job] = f"{error.found}. {error.fix}"
@@ -112,6 +138,31 @@ class _Work:
         return 1 if self.cuts(look) else max(1, min(MOST_IMAGES, fit))
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Groups of pictures for another process, with what was noted of them before."""
+
+    groups: tuple[dict[_Job, Look], ...]
+    noted: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of the pictures of a chunk, and what is to be noted of those that are done."""
+
+    kept: set[_Job]
+    done: set[_Job]
+    skipped: dict[_Job, str]
+    entries: list[Entry]
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """Other processes, which see the same files: each chunk becomes an outcome by `answer_chunk`, in any order."""
+
+    def __call__(self, how: How, out: Path, chunks: Iterator[Chunk]) -> Iterator[Outcome]: ...
+
+
 def predict_files(
     model: Model,
     inputs: Sequence[str | Path],
@@ -127,31 +178,31 @@ def predict_files(
     max_pixels: int | None = None,
     progress: Progress | None = None,
     strip_progress: Progress | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> PredictionReport:
     """Answer for every picture that `inputs` name: see `sources`.
 
-    `save` names what is written (see `saved_words`; None: labels, overlay and confidence, as far as the task has
+    `save` names what is written (see `saved.saved_words`; None: labels, overlay and confidence, as far as the task has
     them); `overlay` and `confidence` leave these out. With `resume`, pictures whose answers by this model are there
     are left alone. `tiling` cuts large images; `tta` averages several views (see `flips.views`). Pictures of up to
     `max_pixels` are decoded (None: Pillow's limit). A picture that cannot be read is skipped and listed. `progress` is
-    told (finished, all), `strip_progress` the same of the rows of tiles of an image that is cut.
+    told (finished, all), `strip_progress` the same of the rows of tiles of an image that is cut. With `elsewhere`,
+    other processes ask the network; what they write is the same.
 
     Raises, before any work: DataNotFound if an input names nothing; DataError if two inputs would have one
     output, or an output would overwrite an input; RunError if `out` cannot be written, is in use or holds answers of
     another model; RecipeError for a word of `save` or `tta` that there is not.
     """
     task = model.task
-    words = _wanted_words(task, save, overlay, confidence)
-    asker = Asker(model.network, task, pick_precision(precision, model.network.mean.device), views(tta))
+    words = wanted_words(task, save, overlay, confidence)
+    how = How(words, precision, tiling, tta, max_pixels, resume)
+    views(tta)
     jobs = [_Job(source, relative) for source, relative in sources(inputs, out)]
-    _require_apart(jobs, out, _endings(task, words))
-    cut = tiling if task.content != "classes" else None  # a class is of the whole image
+    _require_apart(jobs, out, endings_of(task, words))
     with pixel_limit(max_pixels), folder_lock(out):
         remove_partials(out)
-        journal = Journal(out, model.digest)
-        work = _Work(task, asker, cut, tta, model.digest, out, _endings(task, words), journal, strip_progress)
-        for group in _groups(jobs, work):
-            _answer_group(group, work, resume)
+        work = _Work.of(model, how, out, Journal(out, model.digest), strip_progress)
+        for _ in _elsewhere(elsewhere, jobs, work, how) if elsewhere else _here(jobs, work, resume):
             if progress:
                 progress(len(work.kept) + len(work.done) + len(work.skipped), len(jobs))
         _write_tables([job for job in jobs if job not in work.skipped], work, words)
@@ -159,27 +210,40 @@ def predict_files(
     return PredictionReport(done, kept, tuple((job.source, work.skipped[job]) for job in jobs if job in work.skipped))
 
 
-def saved_words(task: Task) -> tuple[str, ...]:
-    """What `save` may name: labels (of several masks, all), overlay, confidence, probabilities, polygons, areas."""
-    drawn = dict.fromkeys(WORDS.get(part, "labels") for part in reversed(task.parts))
-    return (*drawn, *(OF_MASKS if task.content == "masks" else ()))
+def answer_chunk(model: Model, how: How, out: Path, chunk: Chunk) -> Outcome:
+    """Answer for the pictures of a chunk into `out`; whoever made it notes what was done."""
+    work = _Work.of(model, how, out, Notes(out, chunk.noted))
+    with pixel_limit(how.max_pixels):
+        for group in chunk.groups:
+            _answer_group(group, work, how.resume)
+    entries = [work.journal[job.name] for group in chunk.groups for job in group if job in work.done]
+    return Outcome(work.kept, work.done, work.skipped, entries)
 
 
-def _wanted_words(task: Task, save: Sequence[str] | None, overlay: bool, confidence: bool) -> frozenset[str]:
-    there = saved_words(task)
-    for word in save or ():
-        if word not in there:
-            fix = f"Choose among {', '.join(there)}" if there else "Leave it out: the answers are a table"
-            raise RecipeError("--save", f"{word!r} is nothing that {task.name} writes", f"{nearest(word, there)}{fix}")
-    left_out = {*["overlay"] * (not overlay), *["confidence"] * (not confidence)}
-    return frozenset(save if save is not None else set(USUAL) & set(there)) - left_out
+def _here(jobs: Iterable[_Job], work: _Work, resume: bool) -> Iterator[None]:
+    """Answer for all pictures, group by group."""
+    for group in _groups(jobs, work):
+        _answer_group(group, work, resume)
+        yield
 
 
-def _endings(task: Task, words: frozenset[str]) -> tuple[str, ...]:
-    """How the names of an image's files end, the answer's first."""
-    drawn = [f"{part}.png" for part in reversed(task.parts) if WORDS.get(part, "labels") in words]
-    others = {"probabilities": PROBABILITIES, "polygons": POLYGONS}
-    return (*drawn, *(ending for word, ending in others.items() if word in words))
+def _elsewhere(elsewhere: Elsewhere, jobs: Iterable[_Job], work: _Work, how: How) -> Iterator[None]:
+    """Have all pictures answered, chunk by chunk."""
+    for outcome in elsewhere(how, work.out, _chunks(_groups(jobs, work), work.journal)):
+        work.take(outcome)
+        yield
+
+
+def _chunks(groups: Iterable[dict[_Job, Look]], journal: Notes) -> Iterator[Chunk]:
+    """Groups that follow each other, until they are enough."""
+    some: list[dict[_Job, Look]] = []
+    for group in groups:
+        some.append(group)
+        if sum(map(len, some)) >= CHUNK:
+            yield Chunk(tuple(some), journal.of(job.name for each in some for job in each))
+            some = []
+    if some:
+        yield Chunk(tuple(some), journal.of(job.name for each in some for job in each))
 
 
 def _require_apart(jobs: Iterable[_Job], out: Path, endings: Sequence[str]) -> None:

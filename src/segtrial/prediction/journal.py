@@ -9,7 +9,7 @@ were written and their sizes. The last line about a name counts. A folder holds 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,12 @@ ALONG = ".tif"
 Entry = dict[str, Any]
 
 
-class Journal:
-    """The journal of a folder, which must be locked. Raises RunError if another model has answered into it."""
+class Notes:
+    """What was noted of some pictures of a folder: `lines` has a line of JSON for each name."""
 
-    def __init__(self, out: Path, model: str):
+    def __init__(self, out: Path, lines: Mapping[str, str]):
         self._out, self._path = out, out / FILE
-        lines = complete_lines(self._path)
-        head = self._parsed(lines[0]) if lines else {"schema": SCHEMA, "model": model}
-        if (head.get("schema"), head.get("model")) != (SCHEMA, model):
-            found = f"another model has answered into it (sha256 {head.get('model', 'unknown')!s:.12})"
-            raise RunError(out, found, "Choose another --out, or delete the folder")
-        self._lines = {self._parsed(line)["name"]: line for line in lines[1:]}  # as text: there may be a million
-        self._rewrite(head)
+        self._lines = dict(lines)  # as text: there may be a million
 
     def find(self, name: str, note: str, outputs: Sequence[str]) -> bool:
         """Whether the answer is there: noted so, and all of `outputs` as they were written."""
@@ -52,11 +46,10 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Note a picture whose outputs are in place."""
         self._lines[entry["name"]] = json.dumps(entry)
-        append_line(self._path, self._lines[entry["name"]])
 
-    def _rewrite(self, head: Entry) -> None:
-        """Leave out half a last line, and what counts no longer."""
-        write_atomic(self._path, "".join(f"{line}\n" for line in (json.dumps(head), *self._lines.values())).encode())
+    def of(self, names: Iterable[str]) -> dict[str, str]:
+        """The lines about these pictures, of those that have one."""
+        return {name: self._lines[name] for name in names if name in self._lines}
 
     def _parsed(self, line: str) -> Entry:
         try:
@@ -64,6 +57,29 @@ class Journal:
         except (ValueError, TypeError) as error:
             fix = "Delete it: the pictures are then answered again"
             raise RunError(self._path, f"damaged ({line!r:.60})", fix) from error
+
+
+class Journal(Notes):
+    """The journal of a folder, which must be locked. Raises RunError if another model has answered into it."""
+
+    def __init__(self, out: Path, model: str):
+        super().__init__(out, {})
+        lines = complete_lines(self._path)
+        head = self._parsed(lines[0]) if lines else {"schema": SCHEMA, "model": model}
+        if (head.get("schema"), head.get("model")) != (SCHEMA, model):
+            found = f"another model has answered into it (sha256 {head.get('model', 'unknown')!s:.12})"
+            raise RunError(out, found, "Choose another --out, or delete the folder")
+        self._lines = {self._parsed(line)["name"]: line for line in lines[1:]}
+        self._rewrite(head)
+
+    def add(self, entry: Entry) -> None:
+        """Note a picture whose outputs are in place, on disk too."""
+        super().add(entry)
+        append_line(self._path, self._lines[entry["name"]])
+
+    def _rewrite(self, head: Entry) -> None:
+        """Leave out half a last line, and what counts no longer."""
+        write_atomic(self._path, "".join(f"{line}\n" for line in (json.dumps(head), *self._lines.values())).encode())
 
 
 def _size(path: Path) -> int:

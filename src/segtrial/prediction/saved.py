@@ -1,0 +1,36 @@
+"""Words of `--save` -> what is written for a picture: how the names of its files end."""
+
+from collections.abc import Sequence
+
+from segtrial.errors import RecipeError, nearest
+from segtrial.prediction.writing import POLYGONS, PROBABILITIES
+from segtrial.tasks import Task
+
+OVERLAY, CONFIDENCE = "_overlay", "_confidence"
+"""What follows the stem in the names of the outputs that may be left out."""
+
+WORDS = {OVERLAY: "overlay", CONFIDENCE: "confidence"}
+USUAL, OF_MASKS = ("labels", "overlay", "confidence"), ("probabilities", "polygons", "areas")
+
+
+def saved_words(task: Task) -> tuple[str, ...]:
+    """What `save` may name: labels (of several masks, all), overlay, confidence, probabilities, polygons, areas."""
+    drawn = dict.fromkeys(WORDS.get(part, "labels") for part in reversed(task.parts))
+    return (*drawn, *(OF_MASKS if task.content == "masks" else ()))
+
+
+def wanted_words(task: Task, save: Sequence[str] | None, overlay: bool, confidence: bool) -> frozenset[str]:
+    there = saved_words(task)
+    for word in save or ():
+        if word not in there:
+            fix = f"Choose among {', '.join(there)}" if there else "Leave it out: the answers are a table"
+            raise RecipeError("--save", f"{word!r} is nothing that {task.name} writes", f"{nearest(word, there)}{fix}")
+    left_out = {*["overlay"] * (not overlay), *["confidence"] * (not confidence)}
+    return frozenset(save if save is not None else set(USUAL) & set(there)) - left_out
+
+
+def endings_of(task: Task, words: frozenset[str]) -> tuple[str, ...]:
+    """How the names of an image's files end, the answer's first."""
+    drawn = [f"{part}.png" for part in reversed(task.parts) if WORDS.get(part, "labels") in words]
+    others = {"probabilities": PROBABILITIES, "polygons": POLYGONS}
+    return (*drawn, *(ending for word, ending in others.items() if word in words))
