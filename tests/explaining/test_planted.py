@@ -166,12 +166,12 @@ def test_every_network_has_a_last_encoder_map(name):
     """Shapes alone: on the meta device nothing is computed."""
     with torch.device("meta"):
         core = models.build(name, 3).eval()
-        image = torch.empty(1, 3, 128, 192)
+        image = torch.empty(1, 3, *Whole(core, MEAN, MEAN).padded_size(128, 192))
         with cut_at(core, default_layer(core)) as leaves, torch.enable_grad():
             (scores,) = core(image)
             grads = torch.autograd.grad(scores.sum(), leaves, allow_unused=True)
     used = [leaf for leaf, grad in zip(leaves, grads, strict=True) if grad is not None and leaf.numel()]
-    assert used[-1].shape[2] <= 128 / 8, "coarse: made of the image's content"
+    assert used[-1].shape[2] <= image.shape[2] / 8, "coarse: made of the image's content"
     assert used[-1].shape[1] > 3
 
 
@@ -195,8 +195,12 @@ def test_maps_of_transformers_lie_the_other_way_round():
     image = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
     (first,) = grad_cam(network, task, image, [target], "encoder.block3")
     assert first.size == (4, 6)
-    with pytest.raises(RecipeError, match="no map of the image"):
-        grad_cam(network, task, image, [target], "encoder.block3.0.attn.q")
+
+
+def test_a_mean_over_the_image_is_no_map_of_it():
+    target = Target(1, np.ones((32, 96), bool), "everywhere")
+    with pytest.raises(RecipeError, match=r"shape \(1, 8, 1, 1\), which is no map of the image"):
+        grad_cam(parts.network_of("compact:width=2"), TASK, torch.rand(3, 32, 96), [target], "context")
 
 
 def test_a_patch_is_an_eighth_of_the_image():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from segtrial.calibration import calibration_counts, expected_calibration_error
@@ -109,7 +109,9 @@ def calibration_json(counts: np.ndarray) -> dict[str, Any]:
     return {"ece": None if np.isnan(error) else error, "counts": counts.tolist()}
 
 
-def _shrunk(image: Pixels, truth: Plane | None, wish: Wish) -> tuple[Tensor, Plane | None, Box | None]:
+def _shrunk(
+    image: Pixels, truth: Plane | None, wish: Wish
+) -> tuple[Float[Tensor, "c H W"], UInt8[np.ndarray, "H W"] | None, Box | None]:
     """The image as floats in [0, 1], no longer than it may be, with its truth and the region at its size."""
     whole = torch.tensor(image)
     pixels = whole.float() / 255 if whole.dtype == torch.uint8 else whole
