@@ -58,6 +58,9 @@ def write_tiff(path: Path, height: int, side: int) -> None:
     tifffile.imwrite(path, tiles(), shape=(height, side, 3), dtype=np.uint8, **options)
 
 
+WRITERS = {"npy": write_npy, "tif": write_tiff}
+
+
 def predict(image: Path, out: Path, options: argparse.Namespace) -> None:
     """In a process of its own: the answer, and one line of JSON about it."""
     from types import SimpleNamespace
@@ -111,6 +114,7 @@ def digest(path: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--side", type=int, default=20_000)
+    parser.add_argument("--only", nargs="+", choices=WRITERS, default=list(WRITERS), help="files of this kind alone")
     parser.add_argument("--height", type=int, help="of an image that is no square")
     parser.add_argument("--model", default="compact")
     parser.add_argument("--classes", type=int, default=11)
@@ -131,7 +135,8 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         found = []
-        for kind, write in (("npy", write_npy), ("tif", write_tiff)):
+        for kind in options.only:
+            write = WRITERS[kind]
             image, out = Path(place) / f"image.{kind}", Path(place) / kind
             write(image, options.height or options.side, options.side)
             command = [sys.executable, __file__, *sys.argv[1:], "--predict", str(image), str(out)]
@@ -139,10 +144,10 @@ def main() -> None:
             record["files"][kind] = {"file_mb": round(image.stat().st_size / 1e6), **json.loads(done.stdout)}
             image.unlink()
             found.append(digests(out))
-    record["same_answers"] = {name: found[0][name] == found[1][name] for name in found[0]}
-    print(json.dumps(record, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=2) + "\n")
+            record["same_answers"] = {name: digest == found[-1][name] for name, digest in found[0].items()}
+            print(json.dumps(record, indent=2), flush=True)
+            if options.out:
+                options.out.write_text(json.dumps(record, indent=2) + "\n")
     return None
 
 

@@ -149,16 +149,17 @@ def blocks(
     for row, top in enumerate(down.starts):
         image = torch.from_numpy(np.array(read(top, min(top + down.side, size[0]))))  # c rows w
         padded = pad(image[None], (down.side, width))[0]
-        ready, below = down.ready(row), []
+        ready, below = down.ready(row), None
         rows = min(ready, size[0] - top)
         for left, scores in _along(ask, padded, across, pixels_together(network)):
             right = left + scores.shape[2]
             mixed = scores if above is None else _mixed(above[..., left:right], scores, down.shares[row][:, None], 1)
-            below.append(mixed[:, ready:].clone())  # a view would keep all rows of the tile
+            if ready < down.side:  # in one piece: small ones would lie all over the memory
+                below = mixed.new_empty(len(mixed), down.side - ready, width) if below is None else below
+                below[..., left:right] = mixed[:, ready:]
             inside = slice(left, min(right, size[1]))
             yield Block(image[:, :rows, inside], mixed[:, :rows, : inside.stop - left], right == width)
-        above = None  # before its successor is made
-        above = torch.cat(below, dim=2)
+        above = below
         if progress:
             progress(row + 1, len(down.starts))
 
