@@ -144,7 +144,8 @@ def main() -> None:
             record["files"][kind] = {"file_mb": round(image.stat().st_size / 1e6), **json.loads(done.stdout)}
             image.unlink()
             found.append(digests(out))
-            record["same_answers"] = {name: digest == found[-1][name] for name, digest in found[0].items()}
+            if len(found) > 1:
+                record["same_answers"] = {name: digest == found[0][name] for name, digest in found[-1].items()}
             print(json.dumps(record, indent=2), flush=True)
             if options.out:
                 options.out.write_text(json.dumps(record, indent=2) + "\n")
