@@ -49,12 +49,27 @@ def fetch(wanted: Id) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
+    asked = {"revision": wanted.revision, "endpoint": _endpoint()}
     try:
-        name, revision = wanted.repository, wanted.revision
-        path = hf_hub_download(name, FILE, revision=revision, etag_timeout=_PATIENCE, endpoint=_endpoint())
+        away = not _reached(wanted.repository, asked)
+        path = hf_hub_download(wanted.repository, FILE, **asked, local_files_only=away)  # type: ignore[call-overload]
     except Exception as error:  # each library below has its own
         raise ModelFileError(*_said(str(wanted), error)) from error
     return Path(path)
+
+
+def _reached(repository: str, asked: Mapping[str, str | None]) -> bool:
+    """Whether the hub has the file; False if it cannot be reached, which a download would try six times."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, FILE, **asked), timeout=_PATIENCE)
+    except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError):
+        raise
+    except Exception:  # no network, or a hub that fails: a copy may be kept here
+        return False
+    return True
 
 
 def push(repository: str, files: Mapping[str, Path | bytes], message: str, *, public: bool = False) -> tuple[str, str]:
@@ -69,7 +84,7 @@ def push(repository: str, files: Mapping[str, Path | bytes], message: str, *, pu
     if not found or found[2]:
         raise RecipeError(repository, "no name of a repository", "Write owner/name, as on the hub")
     if get_token() is None:
-        raise RecipeError(repository, "nobody is logged in to the hub", LOGIN.capitalize())
+        raise RecipeError(repository, "nobody is logged in to the hub", LOGIN[0].upper() + LOGIN[1:])
     hub = HfApi(endpoint=_endpoint())
     added = [CommitOperationAdd(name, held) for name, held in files.items()]
     try:

@@ -481,6 +481,29 @@ def test_a_picture_that_this_browser_cannot_draw_is_answered_all_the_same(visit,
     assert near(np.asarray(shown.convert("RGB")).astype(int), blended())
 
 
+def test_a_picture_that_this_browser_reads_otherwise_is_not_put_below_the_answer(visit, street):
+    page, _ = visit([Model("turned", CLASSES, lambda image: np.ascontiguousarray(scene().T))])
+    upload(page, street)
+    assert "cannot draw" in page.locator("#told").inner_text()
+    assert page.locator("#panels canvas").count() == 1
+
+
+def test_a_picture_chosen_before_the_server_was_there(browser, street):
+    page = browser.new_context().new_page()
+    page.set_default_timeout(10_000)
+    with Server([one()]) as server:
+        page.route("**/models", lambda route: route.abort())
+        page.goto(server.url)
+        page.wait_for_selector("text=The server does not answer")
+        page.set_input_files("#file", street)
+        page.wait_for_selector("text=The server does not answer")
+        page.unroute("**/models")
+        page.get_by_role("button", name="Try again").click()
+        page.wait_for_selector("#result:not([hidden])")
+        assert near(drawn(page, 1), blended())
+        page.context.close()
+
+
 def test_dropped_and_pasted_pictures(visit):
     page, _ = visit([one()])
     data = base64.b64encode(image_png(photo().transpose(2, 0, 1))).decode()

@@ -22,14 +22,12 @@ const panels = new Panels($("panels"), $("under"), $("spoken"));
 
 // ---- asking
 
-function start() {
-  return guarded(async () => {
-    state.models = await listModels();
-    $("model").replaceChildren(...state.models.map(({ name }) => new Option(name, name)));
-    offerOthers();
-    sayModel();
-    if (state.file) await ask();
-  });
+async function start() {
+  state.models = await listModels();
+  $("model").replaceChildren(...state.models.map(({ name }) => new Option(name, name)));
+  offerOthers();
+  sayModel();
+  if (state.file) await ask();
 }
 
 /** Do it, and show what went wrong, with a button that tries again where that may help. */
@@ -104,7 +102,7 @@ function take(file) {
   state.answers.clear();
   panels.point = null;
   $("result").hidden = true;
-  return guarded(ask);
+  return guarded(state.models.length ? ask : start);
 }
 
 async function ask() {
@@ -155,9 +153,10 @@ function show(fresh) {
   const answers = shown();
   if (!answers.length) return;
   const maps = answers.filter(({ labels }) => labels);
-  state.apart = maps.length === 2 && sameSize(...maps) ? differences(...maps) : null;
+  state.apart = maps.length === 2 && sameSize(maps[0].labels, maps[1].labels) ? differences(...maps) : null;
   $("name").textContent = state.file.name;
-  const blind = state.picture ? "" : " This browser cannot draw a file of this kind: the answer is shown without the picture.";
+  if (maps.length && state.picture && !sameSize(maps[0].labels, state.picture)) state.picture = null; // turned otherwise
+  const blind = state.picture ? "" : " This browser cannot draw the file as the server reads it: there is no picture below.";
   $("told").textContent = `${listed(answers.map(facts), "; ")}.${blind}`;
   $("known").hidden = true;
   $("tools").hidden = maps.length === 0;
@@ -172,7 +171,7 @@ function show(fresh) {
   if (fresh) say(answers.map(summary).join(" ") + (state.apart ? ` ${agreement()}` : ""), { seen: false });
 }
 
-const sameSize = (one, other) => one.labels.width === other.labels.width && one.labels.height === other.labels.height;
+const sameSize = (one, other) => one.width === other.width && one.height === other.height;
 
 function facts({ model, width, height, seconds, mean_confidence: sure }) {
   const parts = [model];
@@ -379,4 +378,4 @@ function drops() {
 drawRamp();
 choices();
 drops();
-start();
+guarded(start);
