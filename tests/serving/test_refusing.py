@@ -525,6 +525,43 @@ def test_a_changed_file_takes_over_between_requests(tmp_path):
     asyncio.run(play())
 
 
+def test_a_hundred_new_versions_fail_no_request(tmp_path):
+    """Each answer is of one version or the other, and each dismissed version is gone in the end."""
+    file = tmp_path / "model.safetensors"
+    mirrored = whole(Largest())
+    mirrored.std *= -1
+    models, hired = (loaded(), loaded(mirrored)), []
+
+    async def hire(path: Path) -> Direct:
+        hired.append(answering(models[len(path.read_text()) % 2]))
+        return hired[-1]
+
+    async def play():
+        file.write_text("x")
+        served = await Served("m", file, hire, lambda size: None).start()
+        service = Service({"m": served}, read(), Limits(), Metrics())
+        seen = set()
+
+        async def asking() -> None:
+            while len(hired) < 101:
+                found = await service.answers(served.version, {"kind": decoding.PICTURE}, BODY, lambda count: None)
+                first, second = ((found.answers[0].values == best(0)).all() for best in (IMAGE.argmax, IMAGE.argmin))
+                assert first or second
+                seen.add(bool(first))
+
+        clients = [asyncio.create_task(asking()) for _ in range(4)]
+        for count in range(2, 102):
+            file.write_text("x" * count)
+            assert await served.reload()
+            await asyncio.sleep(0)
+        await asyncio.gather(*clients)
+        await service.stop()
+        assert (seen, len(hired)) == ({True, False}, 101)
+        assert all(one.stopped for one in hired)
+
+    asyncio.run(play())
+
+
 def test_a_version_stays_for_whoever_has_begun_with_it(tmp_path):
     """A picture is still being decoded when another version takes over."""
     file = tmp_path / "model.safetensors"

@@ -62,7 +62,7 @@ def _classes(task: Task, answer: Answer) -> list[dict[str, Any]]:
     rows = [{"id": index, "name": name, "color": list(color)} for index, (name, color) in known]
     if task.content == "classes":
         return [{**row, "probability": float(value)} for row, value in zip(rows, answer.values, strict=True)]
-    counts = sum(np.bincount(plane.ravel(), minlength=256) for plane in planes(answer))
+    counts = np.sum([np.bincount(plane.ravel(), minlength=256) for plane in planes(answer)], axis=0)
     area = answer.values.shape[-2] * answer.values.shape[-1]
     return [{**row, "pixels": int(counts[row["id"]]), "share": int(counts[row["id"]]) / area} for row in rows]
 
