@@ -25,6 +25,7 @@ def parts() -> dict[str, str]:
         "inspect-speed": inspect_speed(),
         "label-errors": label_errors(),
         "leak-effect": leak_effect(),
+        "serving": serving(),
     }
 
 
@@ -162,6 +163,24 @@ def export_speed() -> str:
     )
     lines.append(f"\n{how}; mIoU of the val part in torch: {before:.4f}.")
     return "\n".join(lines)
+
+
+def serving() -> str:
+    """What `benchmarks/serving.py` left in results/: what many requests met, and speed beside a plain loop."""
+    told = json.loads((ROOT / "results" / "serving.json").read_text())
+    first, last = (told["memory_mb"][f"{which}_quarter"] for which in ("first", "last"))
+    hostile, unplanned = (sum(told[what].values()) for what in ("hostile", "unplanned"))
+    met = ["| what | seen |", "|---|---|"]
+    met += [f"| requests, from {told['clients']} clients | {told['requests']} |", f"| of them hostile | {hostile} |"]
+    met += [f"| wrong answers | {told['wrong_answers']} |", f"| hangs | {told['hangs']} |"]
+    met += [f"| pixels where near scores were decided otherwise | {told['near_pixels_that_differ']} |"]
+    met += [f"| unplanned statuses | {unplanned} |", f"| memory, first and last quarter | {first} and {last} MB |"]
+    lines = ["| good requests alone | a second | p50 | p99 |", "|---|---|---|---|"]
+    for name, key in (("`segtrial serve`", "good_alone"), ("a plain FastAPI loop", "plain_fastapi")):
+        speed = told[key]
+        lines.append(f"| {name} | {speed['requests_per_second']} | {speed['p50_ms']} ms | {speed['p99_ms']} ms |")
+    how = f"Cores, which the clients share: {told['cores']}; images a batch on average: {told['images_a_batch']}."
+    return "\n".join([*met, "", *lines, "", how])
 
 
 def _parity_cell(row: Mapping[str, Any]) -> str:
