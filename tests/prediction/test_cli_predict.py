@@ -22,7 +22,19 @@ def test_every_word_reaches_the_verb(monkeypatch, capsys):
 
     monkeypatch.setattr(api, "predict", predict)
     words = ["run", "a.png", "-", "--out", "answers", "--save", "labels, areas", "--tile", "64", "--overlap", "8"]
-    words += ["--tta", "d4", "--max-pixels", "5", "--no-resume", "--no-overlay", "--device", "cpu", "--json"]
+    words += [
+        "--tta",
+        "d4",
+        "--max-pixels",
+        "5",
+        "--no-resume",
+        "--no-overlay",
+        "--device",
+        "cpu",
+        "--on",
+        "ray",
+        "--json",
+    ]
     assert cli.main(["--traceback", "predict", *words]) == 0
     del given["watch"]
     assert given == {
@@ -38,6 +50,7 @@ def test_every_word_reaches_the_verb(monkeypatch, capsys):
         "overlay": False,
         "confidence": True,
         "device": "cpu",
+        "on": "ray",
     }
     assert json.loads(capsys.readouterr().out) == {
         "schema": 1,
