@@ -57,7 +57,7 @@ def render(one: Explained, index: Json) -> str:
 
 def _index(folder: Path, index: Json, cards: list[dict[str, Any]]) -> str:
     model = index["model"]
-    options = ",".join(f"{key}={value}" for key, value in model["options"].items())
+    options = ",".join(f"{key}={value}".lower() for key, value in model["options"].items() if value is not None)
     calibration = index["calibration"]
     return page.render(
         "explain_index.html.j2",
