@@ -9,12 +9,13 @@ import pytest
 
 from segtrial import api, cli
 from segtrial.comparison.grouping import short_names
+from segtrial.comparison.together import Rule, put_together
 from segtrial.errors import RecipeError, RunError
 from segtrial.evaluation import Counts, load_counts, save_counts
 from segtrial.plain_yaml import parse_yaml
 from segtrial.tasks import make
 from segtrial.training.plan import Plan
-from tests.comparison import trial
+from segtrial.training.watch import Silent
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +25,23 @@ def report(finished, cache, tmp_path_factory):
     return api.report([finished], out), out
 
 
+@pytest.fixture(scope="module")
+def bare(finished, tmp_path_factory) -> Path:
+    """The runs without their models, so that nothing is drawn. Read only."""
+    return shutil.copytree(
+        finished / "runs", tmp_path_factory.mktemp("bare") / "runs", ignore=shutil.ignore_patterns("*.safetensors")
+    )
+
+
 @pytest.fixture
-def runs(finished, tmp_path) -> Path:
-    """A copy of the runs, to be broken."""
-    return shutil.copytree(finished / "runs", tmp_path / "runs")
+def runs(bare, tmp_path) -> Path:
+    """A copy of them, to be broken."""
+    return shutil.copytree(bare, tmp_path / "runs")
+
+
+def put(places: list, out: Path, names: dict | None = None, **rule) -> dict:
+    """The result, without a page."""
+    return put_together(places, out, names or {}, Rule(**rule), Silent())
 
 
 def test_runs_of_a_comparison_give_its_own_result(finished, report):
@@ -50,11 +64,11 @@ def test_its_folder_has_the_page_tables_pictures_and_leaks(report):
     assert rule["variants"]["fast"]["recipe"]["optimizer"]["lr"] == 0.5
 
 
-def test_variants_are_called_by_what_differs(cache, finished, tmp_path):
-    told = api.report([f"{finished}/runs/*/*"], tmp_path / "out")
+def test_variants_are_called_by_what_differs(cache, bare, tmp_path):
+    told = put([f"{bare}/*/*"], tmp_path / "out")
     assert [variant["name"] for variant in told["variants"]] == ["lr=0.5", "lr=0.05"], "globs are in order"
     assert "not made as one comparison" in told["notes"][0]
-    named = api.report([f"{finished}/runs/*/*"], tmp_path / "out", names={"slow": finished / "runs" / "slow" / "0"})
+    named = put([f"{bare}/*/*"], tmp_path / "out", names={"slow": bare / "slow" / "0"})
     assert [variant["name"] for variant in named["variants"]] == ["lr=0.5", "slow"]
 
 
@@ -76,22 +90,22 @@ def test_names_are_as_short_as_they_can_be(changes, names):
     assert short_names([SEGNET | change for change in changes]) == names
 
 
-def test_unequal_seeds_are_said_and_not_ranked(cache, finished, tmp_path):
-    told = api.report([finished / "runs/slow/0", finished / "runs/slow/1", finished / "runs/fast/1"], tmp_path / "out")
+def test_unequal_seeds_are_said_and_not_ranked(cache, bare, tmp_path):
+    told = put([bare / "slow/0", bare / "slow/1", bare / "fast/1"], tmp_path / "out")
     assert told["ranked"] is False
     assert told["pairs"][0]["seeds"] == [1]
     assert any("Not all variants have all seeds (lr=0.05: 0, 1, lr=0.5: 1)" in note for note in told["notes"])
 
 
-def test_single_runs_show_nothing_about_seeds(cache, finished, tmp_path):
-    told = api.report([finished / "runs/slow/0", finished / "runs/fast/0"], tmp_path / "out")
+def test_single_runs_show_nothing_about_seeds(cache, bare, tmp_path):
+    told = put([bare / "slow/0", bare / "fast/0"], tmp_path / "out")
     assert any("one run of each variant, which shows nothing about seeds" in note for note in told["notes"])
     assert told["pairs"][0]["verdict"] == "cannot tell"
     assert told["pairs"][0]["interval"] is None
 
 
-def test_a_run_counts_once_however_often_it_is_there(cache, finished, runs, tmp_path):
-    told = api.report([finished, finished / "runs/slow/0", runs / "slow/0"], tmp_path / "out")
+def test_a_run_counts_once_however_often_it_is_there(cache, bare, runs, tmp_path):
+    told = put([f"{bare}/*/*", bare / "slow/0", runs / "slow/0"], tmp_path / "out")
     assert [variant["seeds"] for variant in told["variants"]] == [[0, 1], [0, 1]]
     (said,) = [note for note in told["notes"] if "only the latter counts" in note]
     assert str(runs / "slow/0") in said
@@ -107,7 +121,7 @@ def rewrite(run: Path, **changes: tuple) -> None:
 def test_runs_on_other_images_are_refused_with_which(runs, tmp_path):
     rewrite(runs / "fast/0", keys=("a", "b"))
     with pytest.raises(RunError, match=r"other images than each other .*2 images.*only one has a, b") as caught:
-        api.report([runs / "slow/0", runs / "fast/0"], tmp_path / "out")
+        put([runs / "slow/0", runs / "fast/0"], tmp_path / "out")
     assert "lr=0.5, seed 0" in str(caught.value)
     assert not (tmp_path / "out").exists(), "what is refused leaves no trace"
 
@@ -118,44 +132,41 @@ def test_images_of_one_name_with_other_masks_are_other_images(runs, tmp_path):
     rows = load_counts(run / "counts/val.npz", make(plan.task, plan.class_table())).counts.copy()
     rows[0] = np.roll(rows[0], 1, axis=1)  # other answers to the same truth are fine
     rewrite(run, counts=rows)
-    api.report([runs / "slow/0", run], tmp_path / "fine")
+    put([runs / "slow/0", run], tmp_path / "fine")
     rows[0] = np.roll(rows[0], 1, axis=0)
     rewrite(run, counts=rows)
     with pytest.raises(RunError, match="masks or groups differ"):
-        api.report([runs / "slow/0", run], tmp_path / "out")
+        put([runs / "slow/0", run], tmp_path / "out")
 
 
-def test_what_cannot_be_put_together_is_refused(finished, runs, tmp_path):
+def test_what_cannot_be_put_together_is_refused(finished, bare, tmp_path):
     with pytest.raises(RunError, match="no such folder"):
-        api.report([tmp_path / "nowhere"], tmp_path / "out")
+        put([tmp_path / "nowhere"], tmp_path / "out")
     with pytest.raises(RunError, match="neither a run nor a comparison"):
-        api.report([tmp_path], tmp_path / "out")
+        put([tmp_path], tmp_path / "out")
     with pytest.raises(RunError, match="no finished run"):
-        api.report([f"{tmp_path}/nothing*"], tmp_path / "out")
+        put([f"{tmp_path}/nothing*"], tmp_path / "out")
     with pytest.raises(RunError, match=r"not scored on the part 'test'.*All have val"):
-        api.report([finished], tmp_path / "out", split="test")
+        put([finished], tmp_path / "out", part="test")
     with pytest.raises(RecipeError, match="no score of segmentation"):
-        api.report([finished], tmp_path / "out", score="psnr")
+        put([finished], tmp_path / "out", score="psnr")
     with pytest.raises(RecipeError, match=r"no variant is called 'slwo'.*slow"):
-        api.report([finished], tmp_path / "out", baseline="slwo")
+        put([finished], tmp_path / "out", baseline="slwo")
     with pytest.raises(RunError, match="no run of those"):
-        api.report([finished], tmp_path / "out", names={"x": tmp_path})
+        put([finished], tmp_path / "out", names={"x": tmp_path})
     with pytest.raises(RunError, match="files that are no report"):
-        api.report([finished], finished)
+        put([finished], finished)
 
 
 def test_what_is_not_finished_is_said(cache, runs, tmp_path):
     (runs / "slow/1/evaluation.json").unlink()
-    told = api.report([f"{runs}/*/*"], tmp_path / "out")
+    told = put([f"{runs}/*/*"], tmp_path / "out")
     assert any(f"{runs / 'slow/1'} is not finished" in note for note in told["notes"])
     assert told["ranked"] is False
 
 
-def test_without_data_and_models_the_rest_of_the_page_is_made(cache, finished, tmp_path):
-    runs = shutil.copytree(finished / "runs", tmp_path / "runs")
-    for model in runs.rglob("model.safetensors"):
-        model.unlink()
-    told = api.report([f"{runs}/*/*"], tmp_path / "out")
+def test_without_data_and_models_the_rest_is_made(cache, bare, tmp_path):
+    told = put([f"{bare}/*/*"], tmp_path / "out")
     assert any(note.startswith("Images are not shown:") for note in told["notes"])
     assert told["pairs"][0]["interval"] is not None
 
@@ -173,10 +184,10 @@ def test_from_the_command_line(cache, finished, tmp_path, capsys):
     assert "NAME=RUN" in capsys.readouterr().err
 
 
-def test_what_was_trained_by_what_val_said_is_named(cache, tmp_path):
-    for name in ("last", "best"):
-        base = {**trial.BASE, "keep": name}
-        api.train(recipe=base, out=tmp_path / name)
-    told = api.report([tmp_path / "last", tmp_path / "best"], tmp_path / "out")
-    assert [variant["name"] for variant in told["variants"]] == ["keep=last", "keep=best"]
-    assert any("keep=best goes by the val part (keep=best)" in note for note in told["notes"])
+def test_what_goes_by_the_part_that_is_compared_on_is_named(cache, runs, tmp_path):
+    plan = json.loads((runs / "fast/0/plan.json").read_text())
+    plan["recipe"]["keep"] = "best"
+    (runs / "fast/0/plan.json").write_text(json.dumps(plan))
+    told = put([runs / "slow/0", runs / "fast/0"], tmp_path / "out")
+    assert [variant["name"] for variant in told["variants"]] == ["lr=0.05", "lr=0.5"]
+    assert "lr=0.5 goes by the val part (keep=best), so its score on that reads too high." in told["notes"]

@@ -31,18 +31,18 @@ def test_a_comparison_on_leaking_data_says_so_beside_its_verdict(cache, tmp_path
         for file in (data / "val" / kind).iterdir():
             shutil.copy(sorted((data / "train" / kind).iterdir())[int(file.stem)], file)
     out = tmp_path / "trial"
-    result = trial.compared(out, base={**trial.BASE, "data": str(data)}, seeds=1)
+    result = trial.compared(out, base={**trial.BASE, "data": str(data)}, seeds=1, variants={"a": {}})
     images = result["held_out"]["images"]
     assert result["notes"][0].startswith(f"The data leak: {images} of the {images} val images have a near neighbour")
     shutil.rmtree(data)
     comparison_report.write(out)
     words = said((out / "comparison.html").read_text())
-    assert words.index("leak The data leak:") < words.index("Know this before")
+    assert words.index("leak The data leak:") < words.index("Leaks between train and val")
     assert words.count("The data leak:") == 2, "beside the verdict, and above its table"
     assert "leak.near" in words
 
 
-def test_what_was_found_is_kept_and_looked_at_again_only_for_new_variants(finished, tmp_path, monkeypatch):
+def test_what_was_found_is_kept_and_looked_at_again_only_for_new_variants(cache, finished, tmp_path):
     out = shutil.copytree(finished, tmp_path / "trial")
     known = {**json.loads((out / "leaks.json").read_text()), "sentence": "as it was"}
     (out / "leaks.json").write_text(json.dumps(known))
@@ -52,7 +52,7 @@ def test_what_was_found_is_kept_and_looked_at_again_only_for_new_variants(finish
     assert leaks.write_leaks(out, grown, Silent())["variants"] == ["slow", "fast", "more"]
 
 
-def test_each_fold_is_looked_at(cache, tmp_path):
-    trial.compared(tmp_path / "t", folds=2, seeds=1, variants={"a": {}})
-    sides = json.loads((tmp_path / "t" / "leaks.json").read_text())["sides"]
+def test_each_fold_is_looked_at(cache, finished):
+    manifest = read_manifest(finished).model_copy(update={"folds": 2})
+    sides = leaks.found(manifest, Silent())["sides"]
     assert [(side["fold"], side["train"], side["images"]) for side in sides] == [(0, 4, 4), (1, 4, 4)]

@@ -45,6 +45,7 @@ def pair(a: str, b: str, verdict: str, difference: float | None = 0.05, *, scene
     return {
         "a": a, "b": b, "difference": difference, "interval": around, "interval_new_scenes": around if scenes else None,
         "probability_better": None if difference is None else 1.0, "verdict": verdict, "n_seeds": 3, "mde": 0.03,
+        "speaks_of": "new scenes" if scenes else "these images",
         "seeds": [0, 1, 2], "seeds_needed": None, "reason": "one seed" if difference is None else None,
         "reason_new_scenes": None if scenes else "one block", "sentence": f"{b} is {verdict} than {a}.",
     }  # fmt: skip

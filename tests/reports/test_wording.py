@@ -20,7 +20,9 @@ def test_durations_have_two_units_at_most(seconds, words):
     assert wording.duration(seconds) == words
 
 
-@pytest.mark.parametrize(("number", "words"), [(7, "7"), (712345, "712 k"), (1_234_567, "1.23 M"), (3e10, "30 G")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(7, "7"), (712345, "712 k"), (1_234_567, "1.23 M"), (3e10, "30 G"), (1.45e12, "1.45 T")]
+)
 def test_short_counts_have_three_digits(number, words):
     assert wording.short_count(number) == words
 

@@ -67,12 +67,11 @@ def put_together(
     require_same_answers(variants)
     cells = _cells(variants, _part(found, rule.part), notes)
     manifest = _manifest(variants, cells, _same_images(cells), _filled(rule, found, variants))
-    remarks = [*_remarks(variants, cells), *notes]
+    remarks, runs_of = [*_remarks(variants, cells), *notes], _places(cells, out)
     with _held(out):
+        write_atomic(out / RULE, to_yaml(_rule(manifest, runs_of)).encode())
         remarks += _drawn(out, manifest, cells, watch)
-        told = result_json(manifest, cells, [], None, [*remarks, *leaks.remarks(out)])
-        told["runs"] = _places(cells, out)
-        write_atomic(out / RULE, to_yaml(_rule(manifest, told["runs"])).encode())
+        told = {**result_json(manifest, cells, [], None, [*remarks, *leaks.remarks(out)]), "runs": runs_of}
         write_json(out / RESULT, told)
     return told
 
@@ -210,9 +209,7 @@ def _remarks(variants: Variants, cells: Sequence[Cell]) -> list[str]:
     for name, runs in variants.items():
         looks = looks_at_val(runs[0].recipe) if cells[0].part == "val" else []
         if looks:
-            found.append(
-                f"{name} was trained by what val said of it ({listing(looks)}): its score on val reads too high."
-            )
+            found.append(f"{name} goes by the val part ({listing(looks)}), so its score on that reads too high.")
         steps = sorted({run.plan.steps for run in runs})
         if len(steps) > 1:
             found.append(f"The runs of {name} made different numbers of steps ({steps[0]} to {steps[-1]}).")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from segtrial.statistics import in_words
+
 SPEAKS_OF = "for these images and new training runs"
 NEW_SCENES = "for new scenes"
 
@@ -27,22 +29,13 @@ def verdict(pair: Mapping[str, Any], score: str, margin: float | int) -> str:
         return f"Nothing can be said of {b} against {a}: {pair['reason']}."
     gap = "undefined" if pair["difference"] is None else _signed(pair["difference"])
     measured = f"({b} - {a} in {score}: {gap}, {_several(number, 'seed')}.)"
-    first = f"{_stem(images['verdict'], a, b, margin)} {SPEAKS_OF}{_interval(images)}"
+    first = f"{in_words(images['verdict'], a, b, margin)} {SPEAKS_OF}{_interval(images)}"
     if not scenes["interval"]:
         return f"{_closed(first, images)} Of new scenes nothing can be said: {scenes['reason']}. {measured}"
     if images["verdict"] == scenes["verdict"]:
         return f"{_closed(f'{first}, and {NEW_SCENES}{_interval(scenes)}', scenes)} {measured}"
-    second = f"{_stem(scenes['verdict'], a, b, margin)} {NEW_SCENES}{_interval(scenes)}"
+    second = f"{in_words(scenes['verdict'], a, b, margin)} {NEW_SCENES}{_interval(scenes)}"
     return f"{_closed(first, images)} {_closed(second, scenes)} {measured}"
-
-
-def _stem(verdict: str, a: str, b: str, margin: float | int) -> str:
-    return {
-        "better": f"{b} is better than {a}",
-        "worse": f"{b} is worse than {a}",
-        "equivalent": f"{b} and {a} differ by less than {margin:g}",
-        "cannot tell": f"Nobody can tell yet whether {b} or {a} is better",
-    }[verdict]
 
 
 def _interval(answer: Mapping[str, Any]) -> str:

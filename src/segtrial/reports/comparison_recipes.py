@@ -7,7 +7,7 @@ from segtrial.plain_yaml import to_yaml
 from segtrial.recipe import BUDGETS, UNHASHED, flat, from_tree, leaves
 from segtrial.reports.comparison_records import Comparison, Json
 
-ASKED = ("seeds", "budget", "score", "baseline", "margin", "block_frames", "folds")
+ASKED = ("seeds", "budget", "score", "baseline", "margin", "folds")
 MOST_DIFFERING = 24
 """Fields in the table of what differs."""
 
@@ -41,17 +41,22 @@ def trial_file(rule: Json) -> str:
     """
     asked = {name: flat(variant["asked"]) for name, variant in rule["variants"].items()}
     task = next(iter(asked.values()))["task"]
-    usual = flat(from_tree({"task": task}).model_dump(mode="json"))
+    usual = flat(from_tree({"task": task}).model_dump(mode="json")) | {"task": "segmentation"}
     chosen = {name: _chosen(fields | {"threads": rule["threads"]}, usual) for name, fields in asked.items()}
     first, *others = chosen.values()
     base = {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
     own = {name: {key: value for key, value in fields.items() if key not in base} for name, fields in chosen.items()}
-    told = {"base": base, "variants": own, **{key: rule[key] for key in ASKED if rule.get(key) is not None}}
+    lines = ["base:", *_lines(base), "variants:", *_lines(own)]
+    told = {key: rule[key] for key in ASKED if rule.get(key) is not None}
     held = rule["held_out"]
     told |= {"held_out": held["part"]} | ({"block_frames": held["block_frames"]} if held.get("block_frames") else {})
     if rule.get("tune"):
         told["tune"] = {key: value for key, value in rule["tune"].items() if value is not None}
-    return to_yaml(told)
+    return "\n".join([*lines, *(f"{key}: {to_yaml(value, flow=True)}" for key, value in told.items())]) + "\n"
+
+
+def _lines(fields: Mapping[str, Any]) -> list[str]:
+    return [f"  {to_yaml(key, flow=True)}: {to_yaml(value, flow=True)}" for key, value in fields.items()]
 
 
 def _chosen(fields: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

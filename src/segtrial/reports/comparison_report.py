@@ -14,7 +14,7 @@ from segtrial.reports.comparison_records import Comparison, Json
 from segtrial.reports.pictures import panel_of
 from segtrial.reports.records import Run
 from segtrial.scores import iou, totals
-from segtrial.statistics import Interval, compare_classes
+from segtrial.statistics import Interval, compare_classes, in_words
 
 PAGE = "comparison.html"
 OPEN = "cannot tell"
@@ -45,7 +45,8 @@ def render(found: Comparison) -> str:
         run=found.first(),
         title=_title(found),
         pairs=_pairs(found),
-        summary=_summary(found.told["pairs"]),
+        summary=_summary(found.told["pairs"], found.told["margin"]),
+        legend=_legend(found),
         told_apart=[pair for pair in found.told["pairs"] if pair["verdict"] != OPEN or _are_few(found)],
         left_open=[pair for pair in found.told["pairs"] if pair["verdict"] == OPEN and not _are_few(found)],
         no_scenes=_no_scenes(found.told["pairs"]),
@@ -75,8 +76,22 @@ def _are_few(found: Comparison) -> bool:
     return len(found.told["pairs"]) <= MOST_SENTENCES
 
 
-def _summary(pairs: Sequence[Json]) -> str:
-    """ "Of 15 pairs 3 can be told apart, 1 is equivalent, and of 11 nobody can tell yet"."""
+def _legend(found: Comparison) -> list[dict[str, str]]:
+    """The colour of each variant, where figures have no room for all names."""
+    if all(comparison_figures.short(name) == name for name in found.variants):
+        return []
+    return [{"name": name, "ink": _ink(number)} for number, name in enumerate(found.variants)]
+
+
+def _ink(number: int) -> str:
+    return f"var(--v{number % 8 + 1})"
+
+
+def _summary(pairs: Sequence[Json], margin: float) -> str:
+    """The verdict of a single pair, or "Of 15 pairs 3 can be told apart, 1 is equivalent, and of 11 nobody can ..."."""
+    if len(pairs) == 1:
+        pair = pairs[0]
+        return f"{in_words(pair['verdict'], pair['a'], pair['b'], margin)}, for {pair['speaks_of']}."
     verdicts = [pair["verdict"] for pair in pairs]
     apart, same, unclear = (
         sum(map(verdicts.count, kinds)) for kinds in (("better", "worse"), ("equivalent",), (OPEN,))
@@ -140,7 +155,7 @@ def _variants(found: Comparison) -> list[dict[str, Any]]:
     return [
         {
             **variant,
-            "ink": f"var(--v{number[variant['name']] % 8 + 1})",
+            "ink": _ink(number[variant["name"]]),
             "dots": [place(value) for value in variant["values"] if value is not None],
             "mark": None if variant["mean"] is None else place(variant["mean"]),
             "seconds": seconds.get(variant["name"]),
@@ -300,4 +315,5 @@ def _machine(found: Comparison) -> list[tuple[str, str]]:
 
 
 def _value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return (", ".join(map(str, value)) or "none") if several else str(value)

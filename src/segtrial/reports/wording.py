@@ -30,7 +30,7 @@ def count(number: float | int | None) -> str:
 
 def short_count(number: float | int) -> str:
     """1234567 -> "1.23 M": three digits."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.3g}"

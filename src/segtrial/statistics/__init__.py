@@ -14,7 +14,7 @@ from segtrial.statistics.power import (
     smallest_visible,
 )
 from segtrial.statistics.spread import Estimate, VarianceSplit, variance_split
-from segtrial.statistics.verdict import Answer
+from segtrial.statistics.verdict import Answer, in_words
 
 __all__ = [
     "DEFAULT_SPREAD",
@@ -33,6 +33,7 @@ __all__ = [
     "compare_with_baseline",
     "fold_interval",
     "holm",
+    "in_words",
     "pooled_spread",
     "predicted_power",
     "seeds_needed",

@@ -79,6 +79,16 @@ def answered(speaks_of: Scope, estimate: Estimate, rule: Rule, *, p: float | Non
     )
 
 
+def in_words(verdict: Verdict, a: str, b: str, margin: float | int) -> str:
+    """What a verdict on b against a says, without a full stop."""
+    return {
+        "better": f"{b} is better than {a}",
+        "worse": f"{b} is worse than {a}",
+        "equivalent": f"{b} and {a} differ by less than {margin:g}",
+        "cannot tell": f"Nobody can tell yet whether {b} or {a} is better",
+    }[verdict]
+
+
 def seeds_from_spread(difference: float, spread: float, rule: Rule) -> int | None:
     """How many seeds would tell, if differences of seeds had that spread."""
     return _seeds(Estimate(difference, spread**2, 1), rule)
