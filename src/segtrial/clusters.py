@@ -2,8 +2,9 @@
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from segtrial.errors import DeviceError, RecipeError, listing, nearest
@@ -44,7 +45,8 @@ def connected() -> Iterator[Any]:
         for number, handler in handlers.items():  # Ray puts its own in their place
             signal.signal(number, handler)
     try:
-        yield ray
+        with redirect_stdout(sys.stderr):  # Ray tells there of nodes that it lost, amid what a program reads
+            yield ray
     finally:
         ray.shutdown()
 

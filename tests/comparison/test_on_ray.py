@@ -86,6 +86,17 @@ def test_without_ray_or_a_cluster_it_says_so_at_once(monkeypatch, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_what_ray_says_does_not_mix_with_the_result(monkeypatch, tmp_path, capsys):
+    shut: list[bool] = []
+    fake = SimpleNamespace(is_initialized=lambda: False, init=lambda **_: None, shutdown=lambda: shut.append(True))
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    with places.place("ray", tmp_path):
+        print("(raylet) a node died")
+    print("the result")
+    assert capsys.readouterr() == ("the result\n", "(raylet) a node died\n")
+    assert shut
+
+
 # Slow: a cluster.
 
 
