@@ -52,7 +52,7 @@ def measured(drawn: Drawn, fitted_on: int) -> dict[str, Any]:
 
 def main() -> int:
     """Measure one run, print a line for each half, and write them if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", default=None)
     parser.add_argument("--block-frames", type=int, default=None)

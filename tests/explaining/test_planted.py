@@ -153,7 +153,8 @@ def test_grad_cam_is_that_of_plain_autograd(spec, layer):
     kept[0].retain_grad()
     (scores[0, 2, 5:20, 30:50].sum() / (15 * 20)).backward()
     maps, grads = kept[0][0], kept[0].grad[0]
-    expected = sum(grad.mean() * each for grad, each in zip(grads, maps, strict=True)).clamp(min=0).detach()
+    weighed = [grad.mean() * each for grad, each in zip(grads, maps, strict=True)]
+    expected = torch.stack(weighed).sum(0).clamp(min=0).detach()
     assert cam.peak == pytest.approx(float(expected.max()), rel=1e-4)
     assert cam.size == tuple(expected.shape)
     big = F.interpolate(expected[None, None], network.padded_size(40, 56), mode="bilinear")[0, 0, :40, :56]
@@ -198,9 +199,9 @@ def test_maps_of_transformers_lie_the_other_way_round():
 
 
 def test_a_mean_over_the_image_is_no_map_of_it():
-    target = Target(1, np.ones((32, 96), bool), "everywhere")
+    target = Target(1, np.ones((32, 160), bool), "everywhere")
     with pytest.raises(RecipeError, match=r"shape \(1, 8, 1, 1\), which is no map of the image"):
-        grad_cam(parts.network_of("compact:width=2"), TASK, torch.rand(3, 32, 96), [target], "context")
+        grad_cam(parts.network_of("compact:width=2"), TASK, torch.rand(3, 32, 160), [target], "context")
 
 
 def test_a_patch_is_an_eighth_of_the_image():

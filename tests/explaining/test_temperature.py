@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.optimize import minimize_scalar
+from scipy.optimize import OptimizeResult, minimize_scalar
 
 from segtrial import api, cli, modelfile, tasks
 from segtrial.calibration import TEMPERATURES, fit_temperature, negative_log_likelihood
@@ -43,6 +43,7 @@ def test_no_temperature_is_likelier_to_scipys_minimiser(seed):
         return torch.nn.functional.cross_entropy(logits.double() / np.exp(log), target.long()).item()
 
     expected = minimize_scalar(error, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-9})
+    assert isinstance(expected, OptimizeResult)
     found = fit_temperature(logits, target)
     assert found == pytest.approx(np.exp(expected.x), rel=1e-4)
     assert negative_log_likelihood(logits, target, found) == pytest.approx(expected.fun, abs=1e-9)
@@ -91,6 +92,7 @@ def test_answers_do_not_depend_on_it_and_confidence_is_the_softmax_of_scores_ove
         expected = (scores / hot).softmax(0).amax(0)
     else:
         expected = torch.maximum((scores / hot).sigmoid(), (-scores / hot).sigmoid()).amin(0)
+    assert warm.confidence is not None
     np.testing.assert_allclose(warm.confidence, expected, atol=1e-6)
     assert torch.equal(task.at(1).probabilities(scores[None]), task.probabilities(scores[None]))
 
@@ -207,6 +209,9 @@ def test_prediction_shows_the_new_confidence_and_the_old_labels(tiny, tiny_data,
     modelfile.calibrated(tiny, 5, tmp_path / "warm.safetensors")
     for name, model in (("cold", tiny), ("warm", tmp_path / "warm.safetensors")):
         api.predict(model, [tiny_data / "val/images/0.png"], tmp_path / name, overlay=False)
-    cold, warm = (tmp_path / name for name in ("cold", "warm"))
-    assert np.array_equal(Image.open(cold / "0.png"), Image.open(warm / "0.png"))
-    assert not np.array_equal(Image.open(cold / "0_confidence.png"), Image.open(warm / "0_confidence.png"))
+
+    def pixels(name: str) -> np.ndarray:
+        return np.asarray(Image.open(tmp_path / name))
+
+    assert np.array_equal(pixels("cold/0.png"), pixels("warm/0.png"))
+    assert not np.array_equal(pixels("cold/0_confidence.png"), pixels("warm/0_confidence.png"))
