@@ -91,7 +91,7 @@ def _summary(pairs: Sequence[Json], margin: float) -> str:
     """The verdict of a single pair, or "Of 15 pairs 3 can be told apart, 1 is equivalent, and of 11 nobody can ..."."""
     if len(pairs) == 1:
         pair = pairs[0]
-        return f"{in_words(pair['verdict'], pair['a'], pair['b'], margin)}, for {pair['speaks_of']}."
+        return f"{in_words(pair['verdict'], pair['a'], pair['b'], margin)} for {pair['speaks_of']}."
     verdicts = [pair["verdict"] for pair in pairs]
     apart, same, unclear = (
         sum(map(verdicts.count, kinds)) for kinds in (("better", "worse"), ("equivalent",), (OPEN,))
