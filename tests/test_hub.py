@@ -34,7 +34,7 @@ def place(monkeypatch, tmp_path):
         yield hub
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def header(tiny_run):
     return st.load(tiny_run).header.model_dump(by_alias=True, mode="json")
 
