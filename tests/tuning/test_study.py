@@ -78,7 +78,17 @@ def test_a_search_finds_the_better_side(tmp_path):
 
 
 def _worker(folder, wanted, attempt):
-    searched(study(folder), wanted, attempt)
+    """Slow between asking for a trial and holding it, where another worker could come in between."""
+    place = study(folder)
+    asked = place._study.ask
+
+    def slowly():
+        found = asked()
+        time.sleep(0.02)
+        return found
+
+    place._study.ask = slowly
+    searched(place, wanted, attempt)
 
 
 def _noted(folder, rule, cell, report, watch):
