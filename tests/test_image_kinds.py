@@ -196,7 +196,7 @@ def trained(request, tmp_path_factory) -> tuple[int, dict[Path, np.ndarray]]:
         part, stem = ("val" if number == 0 else "train"), f"{number:02d}{Path(name).stem}"
         write(root / part / "images" / f"{stem}{Path(name).suffix}")
         with Image.open(root / part / "images" / f"{stem}{Path(name).suffix}") as stored:
-            size = SIZE[::-1] if stored.getexif().get(ORIENTATION, 1) > 4 else SIZE
+            size = (SIZE[1], SIZE[0]) if stored.getexif().get(ORIENTATION, 1) > 4 else SIZE
         Image.fromarray(labels([0, 1, 2], size)).save(root / part / "masks" / f"{stem}.png")
     dataset, found = open_dataset(root), {}
     for part in ("train", "val"):
