@@ -35,11 +35,22 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one test says of a claim: one of STATES, and why in a sentence."""
+    """What one test says of a claim: one of STATES, and why in a sentence.
+
+    `here` is the state by these images alone: another one where the verdict is on new scenes.
+    """
 
     state: str
     test: str
     sentence: str
+    here: str = ""
+
+    @property
+    def words(self) -> str:
+        """The state, or both."""
+        if self.here in ("", self.state):
+            return f"**{self.state}**"
+        return f"**{self.here}** for these images, **{self.state}** for new scenes"
 
 
 def parts(root: Path = ROOT) -> dict[str, str]:
@@ -88,10 +99,15 @@ def _by_trial(test: Json, told: Json | None) -> Answer:
     if told is None:
         return Answer(NOT_RUN, name, "")
     pair = next(each for each in told["pairs"] if {each["a"], each["b"]} == {a, b})
-    verdict = pair["verdict"] if pair["a"] == a else TURNED.get(pair["verdict"], pair["verdict"])
+    states = [_state(test, found, turned=pair["a"] == b) for found in (pair, pair["these_images"] or pair)]
+    return Answer(states[0], name, plain(pair["sentence"]), here=states[1])
+
+
+def _state(test: Json, found: Json, *, turned: bool) -> str:
+    """What a verdict makes of a claim; `turned` where it is that of the first against the second."""
+    verdict = TURNED.get(found["verdict"], found["verdict"]) if turned else found["verdict"]
     confirming, contradicting = ANSWERS[test["claimed"]]
-    state = "confirmed" if verdict in confirming else "contradicted" if verdict in contradicting else "cannot tell"
-    return Answer(state, name, plain(pair["sentence"]))
+    return "confirmed" if verdict in confirming else "contradicted" if verdict in contradicting else "cannot tell"
 
 
 def _by_counting(counts: Json) -> Answer:
@@ -123,7 +139,10 @@ def _by_rate(asked: Json, told: Json | None) -> Answer:
 def _counted(answers: Sequence[Sequence[Answer]]) -> str:
     states = Counter(answer.state for each in answers for answer in each)
     said = ", ".join(f"{states[state]} {state}" for state in STATES if states[state])
-    return f"{len(answers)} claims, {states.total()} answers: {said}."
+    open_ones = Counter(answer.here for each in answers for answer in each if answer.state == "cannot tell")
+    here = [f"{open_ones[state]} {state}" for state in STATES[:2] if open_ones[state]]
+    more = f" Of those that cannot tell of new scenes, {' and '.join(here)} for these images." if here else ""
+    return f"{len(answers)} claims, {states.total()} answers: {said}.{more}"
 
 
 def _table(claims: Sequence[Json], answers: Sequence[Sequence[Answer]]) -> str:
@@ -138,7 +157,7 @@ def _claim(claim: Json) -> str:
 
 def _cells(answers: Sequence[Answer]) -> tuple[str, str]:
     tests = dict.fromkeys(answer.test for answer in answers)
-    said = [f"**{answer.state}**" + (f": {answer.sentence}" if answer.sentence else "") for answer in answers]
+    said = [answer.words + (f": {answer.sentence}" if answer.sentence else "") for answer in answers]
     return " <br>".join(tests), " <br>".join(dict.fromkeys(said))
 
 

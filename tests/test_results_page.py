@@ -19,7 +19,11 @@ WORDS = {"better": "B wins", "worse": "A wins", "equivalent": "the same", "canno
 def trial(verdict: str, a: str = "a", b: str = "b") -> dict[str, Any]:
     """A result of two variants, as `segtrial compare` writes it, as far as the page reads it."""
     pair = {"a": a, "b": b, "verdict": verdict, "sentence": WORDS[verdict], "difference": 0.1, "mde": None}
-    pair |= {"interval": {"low": 0.05, "high": 0.15, "over": "seeds"}, "interval_new_scenes": None}
+    pair |= {
+        "these_images": {"verdict": verdict},
+        "interval": {"low": 0.05, "high": 0.15, "over": "seeds"},
+        "interval_new_scenes": None,
+    }
     cost = {"seeds": [0, 1], "n": 2, "parameters": 1234, "steps": 7, "multiply_adds": 10}
     tried = [{"lr": rate, "weight_decay": 0.0, "scores": [0.5]} for rate in (0.0001, 0.001, 0.01)]
     tuned = {"trials": tried, "chosen": {"lr": 0.01, "weight_decay": 0.0}}
@@ -63,6 +67,17 @@ def test_a_verdict_answers_a_claim(word, verdict):
     turned = {"better": "worse", "worse": "better"}.get(verdict, verdict)
     (same,) = answers_to(claimed(word), {"t": trial(turned, "b", "a")})  # the file names them the other way round
     assert same.state == answer.state
+
+
+def test_a_verdict_on_new_scenes_does_not_hide_the_one_on_these_images():
+    told = trial("cannot tell", "b", "a")
+    told["pairs"][0]["these_images"] = {"verdict": "worse"}  # a against b
+    (answer,) = answers_to(claimed("better"), {"t": told})
+    assert (answer.state, answer.here) == ("cannot tell", "confirmed")
+    assert answer.words == "**confirmed** for these images, **cannot tell** for new scenes"
+    said = results_page._counted([[answer], [answer], list(answers_to(claimed("better"), {"t": trial("better")}))])
+    assert said.startswith("3 claims, 3 answers: 1 confirmed, 2 cannot tell. Of those")
+    assert said.endswith("2 confirmed for these images.")
 
 
 def test_without_a_trial_nothing_is_said():
