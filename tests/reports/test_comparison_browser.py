@@ -52,7 +52,7 @@ def test_the_page_of_a_comparison_is_whole_and_readable_everywhere(compared):
         page.set_viewport_size({"width": PAPER, "height": 1000})
         assert page.evaluate(CUT) == [], "what is cut off on paper cannot be scrolled to"
         assert page.locator("nav").is_hidden()
-        assert page.get_by_role("heading", name="Verdict").is_visible()
+        assert page.get_by_role("heading", name="Verdict", exact=True).is_visible()
         browser.close()
     assert {url for url in asked if not url.startswith("data:")} == {compared.as_uri()}
     assert complaints == []

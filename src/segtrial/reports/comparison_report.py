@@ -315,5 +315,6 @@ def _machine(found: Comparison) -> list[tuple[str, str]]:
 
 
 def _value(value: object) -> str:
-    several = isinstance(value, Sequence) and not isinstance(value, str)
-    return (", ".join(map(str, value)) or "none") if several else str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
