@@ -44,11 +44,11 @@ def connected() -> Iterator[Any]:
     finally:
         for number, handler in handlers.items():  # Ray puts its own in their place
             signal.signal(number, handler)
-    try:
-        with redirect_stdout(sys.stderr):  # Ray tells there of nodes that it lost, amid what a program reads
+    with redirect_stdout(sys.stderr):  # Ray tells there of nodes that it lost, amid what a program reads
+        try:
             yield ray
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()  # which tells the rest
 
 
 def most(ray: Any, resource: str) -> float:
