@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,19 @@ def test_json_has_this_shape():
         assert told["seconds"] >= 0
 
     run(story)
+
+
+def test_confidence_has_the_temperature_of_the_model_file():
+    plain = loaded()
+    warm = replace(plain, header=plain.header.model_copy(update={"temperature": 4.0}))
+    sure = torch.from_numpy(IMAGE / 255 / 0.1 / 4.0).softmax(0).amax(0)
+
+    async def story(client, service):
+        told = (await client.post("/predict?answer=json", content=png(IMAGE), headers=PNG)).json()
+        assert told["mean_confidence"] == pytest.approx(sure.mean().item(), abs=1e-5)
+        assert (pixels(base64.b64decode(told["labels"])) == LABELS).all()
+
+    run(story, staff=answering(warm))
 
 
 def test_models_have_this_shape():
