@@ -160,6 +160,7 @@ WHOLE = st.tuples(st.integers(1, 50), st.integers(1, 90), st.booleans()).map(
 @settings(max_examples=30, deadline=None)
 @given(NUMBERS, WHOLE, st.sets(st.integers(0, 99), min_size=2), st.integers(0, 2**40), st.integers(0, 500))
 def test_every_point_lies_in_its_ranges(rate, pieces, choices, seed, number):
+    assert rate.share(float(rate.at(0.5))) == pytest.approx(0.5, abs=0.06)
     space = (rate, pieces, Choices("model", tuple(map(json.dumps, sorted(choices)))))
     for one in space:
         value = spread(space, seed, number)[one.key]

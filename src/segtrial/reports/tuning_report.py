@@ -101,7 +101,8 @@ def _field(told: Mapping[str, Any], key: str) -> dict[str, str] | None:
         axes.set_xlabel(key, color=MUTED, loc="right", labelpad=1)
         for points, alpha, mark in ((stopped, 0.4, "x"), (whole, 1.0, "o")):
             at = [place(value) for value, _ in points]
-            axes.plot(at, [score for _, score in points], mark, color=TRAIN, alpha=alpha, markersize=4, zorder=3)
+            scores = [score for _, score in points]  # some lie at an end of the range, and are shown whole
+            axes.plot(at, scores, mark, color=TRAIN, alpha=alpha, markersize=4, zorder=3, clip_on=False)
         axes.axvline(place(chosen), color=VAL, linewidth=1.2, zorder=2)
 
     share = (told["importance"] or {}).get(key)
@@ -120,7 +121,6 @@ def _across(axes: Axes, span: Mapping[str, Any] | Sequence[Any]) -> None:
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(span["low"], span["high"])
-        axes.margins(x=0.05)
         return
     names = [words({"": choice})[""] for choice in span]
     short = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names]

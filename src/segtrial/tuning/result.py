@@ -8,7 +8,7 @@ runs at the end train on the whole train part.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,14 @@ from segtrial.statistics import Estimate
 from segtrial.tuning.ranges import with_point
 from segtrial.tuning.rule import FILE, Rule
 from segtrial.tuning.search import best_of
+from segtrial.tuning.space import Numbers, Space
 from segtrial.tuning.study import Study
 
 RESULT, BEST = "tuning.json", "best.yaml"
 LEVEL = 0.95
+NEAR_END = 0.05
+"""Of a range, on either side."""
+
 STATES = ("complete", "pruned", "diverged", "failed")
 
 
@@ -79,8 +83,19 @@ def result_json(
         "optimism": optimism,
         "importance": study.importance(),
         "failures": [{"name": failure.cell.name, "message": failure.message} for failure in failures],
-        "notes": list(notes),
+        "notes": [*notes, *(at_ends(study.space, best["setting"]) if best else ())],
     }
+
+
+def at_ends(space: Space, setting: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each number that was chosen near an end of its range: a better one may lie beyond."""
+    for one in space:
+        if not isinstance(one, Numbers):
+            continue
+        share = one.share(setting[one.key])
+        if not NEAR_END <= share <= 1 - NEAR_END:
+            end = f"the {'lower' if share < NEAR_END else 'upper'} end of its range"
+            yield f"{one.key}={setting[one.key]:g} lies at {end}; a search in a wider one may find better."
 
 
 def _held_out(rule: Rule, cells: Sequence[Cell]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ McKay, Beckman, Conover. A comparison of three methods for selecting values of i
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,12 @@ class Numbers:
         if self.log:
             return self.tidy(self.low * (self.high / self.low) ** share)
         return self.tidy(self.low + (self.high - self.low) * share)
+
+    def share(self, value: float | int) -> float:
+        """How far along the range a value lies: what `at` turns into it."""
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
 
     def tidy(self, value: Value) -> Value:
         """The same with few digits, within the range."""
