@@ -29,7 +29,7 @@ JOURNEY = (
         "data models losses class_weights counts boundaries calibration image_scores label_quality optimizers schedules"
         " statistics",
     ),
-    ("machinery of that floor", "drawing fetching hardware presets ranks signals tensorfile unpacking"),
+    ("machinery of that floor", "clusters drawing fetching hardware hub presets ranks signals tensorfile unpacking"),
     ("what decides a run; rows of counts to scores; public sets", "recipe scores data_sets"),
     ("what an answer means: targets, losses, scores, pictures", "tasks"),
     ("one file in, a network out; any image, an answer", "modelfile prediction"),
@@ -37,8 +37,11 @@ JOURNEY = (
         "what an encoder starts from; model + images -> counts; everybody's mean IoU",
         "pretrained evaluation definitions",
     ),
-    ("the loop; the data doctor; files for others; answers of others", "training inspection exporting answers"),
-    ("curves -> sentences", "fitdoctor"),
+    (
+        "the loop; the data doctor; files for others; why an answer; answers over HTTP; answers of others",
+        "training inspection exporting explaining serving answers",
+    ),
+    ("curves -> sentences; many runs -> a recipe", "fitdoctor tuning"),
     ("many runs -> a verdict", "comparison"),
     ("records -> pages", "reports"),
     ("the door", "api cli console"),

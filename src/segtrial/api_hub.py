@@ -33,7 +33,7 @@ def push(
 
     path = Path(model)
     file = api.model_path(path)
-    header = modelfile.load(file).header.model_dump(by_alias=True, mode="json")  # so nothing is sent that cannot be read
+    header = modelfile.load(file).header.model_dump(by_alias=True, mode="json")  # loaded, so what is sent can be read
     run = records.read(path) if path.is_dir() else None
     text = model_card.card(repository, license, header, run, None if findings is None else _findings(Path(findings)))
     told: dict[str, Any] = {"schema": 1, "repository": repository, "url": None, "commit": None}
