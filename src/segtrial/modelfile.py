@@ -68,7 +68,7 @@ class Header(_Part):
     """What the scores mean; files that say nothing are older than the other tasks."""
     mean_color: tuple[float, float] | None = Field(None, strict=False)
     """Mean a and b of the photos that a colorizer was trained on."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     """Probabilities are softmax(scores / temperature); see `calibrated`."""
     classes: Annotated[Classes, BeforeValidator(_read_classes), PlainSerializer(Classes.to_json)]
     in_channels: int = Field(ge=1)
