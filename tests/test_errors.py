@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from segtrial import errors
-from segtrial.errors import Interrupted, SegtrialError, UnknownName, UserError, listing, nearest
+from segtrial.errors import Interrupted, Refused, SegtrialError, UnknownName, UserError, listing, nearest
 
 PLAIN = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, UserError) and kind is not UnknownName
+    if issubclass(kind, UserError) and kind not in (UnknownName, Refused)
 ]
 
 
@@ -26,6 +26,11 @@ def test_an_unknown_name_offers_the_nearest_and_lists_all():
     error = UnknownName("model", "unnet", ["unet", "fcn"])
     assert str(error) == ("model 'unnet': no model has this name. Did you mean 'unet'? There are: fcn, unet")
     assert str(UnknownName("model", "zzz", ["unet"])) == "model 'zzz': no model has this name. There are: unet"
+
+
+def test_a_refused_request_has_its_status_too():
+    error = Refused(429, "queue", "full", "Wait", retry=2)
+    assert (str(error), error.status, error.retry) == ("queue: full. Wait", 429, 2)
 
 
 def test_interrupted_is_nobodys_fault():
