@@ -192,3 +192,18 @@ def test_the_file_on_the_page_asks_for_the_same_again(asked):
     threads = {name: recipe.model_copy(update={"threads": 2}) for name, recipe in recipes.items()}
     assert recipes_of(again, "again") == threads
     assert list(again.variants) == list(request.variants)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (["better", "worse", "better"], "Of 3 pairs 3 can be told apart."),
+        (["cannot tell", "cannot tell"], "Of 2 pairs 2 cannot be told apart yet."),
+        (
+            ["better", "equivalent", "cannot tell"],
+            "Of 3 pairs 1 can be told apart, 1 is equivalent and 1 cannot be told apart yet.",
+        ),
+    ],
+)
+def test_many_pairs_are_summed_up(verdicts, said):
+    assert comparison_report._summary([{"verdict": verdict} for verdict in verdicts], 0.005) == said

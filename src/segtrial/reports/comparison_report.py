@@ -88,7 +88,7 @@ def _ink(number: int) -> str:
 
 
 def _summary(pairs: Sequence[Json], margin: float) -> str:
-    """The verdict of a single pair, or "Of 15 pairs 3 can be told apart, 1 is equivalent, and of 11 nobody can ..."."""
+    """The verdict of a single pair, or "Of 15 pairs 3 can be told apart and 12 cannot be told apart yet"."""
     if len(pairs) == 1:
         pair = pairs[0]
         return f"{in_words(pair['verdict'], pair['a'], pair['b'], margin)} for {pair['speaks_of']}."
@@ -96,8 +96,10 @@ def _summary(pairs: Sequence[Json], margin: float) -> str:
     apart, same, unclear = (
         sum(map(verdicts.count, kinds)) for kinds in (("better", "worse"), ("equivalent",), (OPEN,))
     )
-    told = f"{apart or 'none'} can be told apart, {same or 'none'} {'is' if same == 1 else 'are'} equivalent"
-    return f"Of {len(pairs)} pairs {told}, and of {unclear or 'none'} nobody can tell yet."
+    said = [f"{apart} can be told apart"] * bool(apart)
+    said += [f"{same} {'is' if same == 1 else 'are'} equivalent"] * bool(same)
+    said += [f"{unclear} cannot be told apart yet"] * bool(unclear)
+    return f"Of {len(pairs)} pairs {' and '.join([', '.join(said[:-1]), said[-1]] if len(said) > 1 else said)}."
 
 
 def _no_scenes(pairs: Sequence[Json]) -> str | None:
