@@ -35,7 +35,7 @@ def test_killed_at_a_named_moment(forks, uninterrupted, tmp_path, name):
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 
-@pytest.mark.parametrize("kill", range(5))
+@pytest.mark.parametrize("kill", [0, 1, *(pytest.param(kill, marks=pytest.mark.slow) for kill in range(2, 20))])
 def test_killed_at_a_random_moment(forks, uninterrupted, tmp_path, kill):
     killed_at_random(forks, tmp_path / "run", uninterrupted[0], random.Random(kill))
     assert digests(tmp_path / "run") == uninterrupted[1]
@@ -52,7 +52,7 @@ MOMENTS = ("write.after_rename:1", "append.before:1", "append.after:2", "checkpo
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize(("number", "code"), [("TERM", 143), ("INT", 130)])
+@pytest.mark.parametrize(("number", "code"), [("TERM", 143), pytest.param("INT", 130, marks=pytest.mark.slow)])
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(forks, uninterrupted, tmp_path, moment, number, code):
     words = train_words(tmp_path / "run", "--set", "checkpoint_seconds=1000")
     ended = forks.run(words, failpoint=f"{moment}:{number}")
