@@ -123,7 +123,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _pages(told: dict[str, Any]) -> Iterator[str]:
-    yield f"{len(told['images'])} images explained: {told['index']}"
+    yield f"Images explained: {len(told['images'])}, see {told['index']}"
     calibration = told["calibration"]
     if calibration is not None and calibration["ece"] is not None:
         error = f"{calibration['ece']:.4f} at temperature {told['temperature']:.3g}"

@@ -233,6 +233,8 @@ def test_frames_of_a_held_out_video_are_cut_into_blocks(cache, tmp_path):
     assert result["held_out"] == {"part": "val", "images": 12, "groups": 6, "block_frames": 2}
     assert result["pairs"][0]["speaks_of"] == "new scenes"
     assert result["pairs"][0]["interval_new_scenes"] is not None, "one scene of six blocks is enough"
+    assert all(share >= 0 for share in result["pairs"][0]["variance"].values())
+    assert set(result["pairs"][0]["variance"]) == {"seeds", "scenes", "both"}
 
 
 def test_what_goes_by_the_held_out_part_is_refused(cache, tmp_path):

@@ -22,7 +22,7 @@ from segtrial.serving.metrics import Metrics
 from segtrial.serving.network import Answering, describe
 from segtrial.serving.reload import Served
 from segtrial.serving.service import Service
-from tests.prediction.known import CLASSES, Largest, whole
+from tests.prediction.known import CLASSES, Largest, noise, whole
 
 PNG = {"content-type": "image/png"}
 BASE = "http://127.0.0.1:8765"
@@ -127,3 +127,26 @@ def error_of(response: httpx2.Response) -> dict[str, str]:
     assert all(isinstance(word, str) and word for word in told["error"].values())
     assert "Traceback" not in response.text
     return told["error"]
+
+
+class Slow(Direct):
+    """Answers when it is told to."""
+
+    def __init__(self, other: Direct):
+        super().__init__(other.hello, other.handle)
+        self.go = asyncio.Event()
+
+    async def ask(self, header, buffers=()):
+        await self.go.wait()
+        return await super().ask(header, buffers)
+
+
+IMAGE = noise(12, 17)
+BODY = png(IMAGE)
+TOKEN = "correct horse battery"
+
+
+async def still_answers(client: httpx2.AsyncClient) -> None:
+    """The server goes on as if nothing had been."""
+    response = await client.post("/predict", content=BODY, headers=PNG)
+    assert (pixels(response.content) == IMAGE.argmax(0)).all()

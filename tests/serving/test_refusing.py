@@ -2,34 +2,19 @@
 
 import asyncio
 import io
-import json
 import struct
 import time
 import zlib
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from segtrial.errors import ModelFileError, RecipeError, Refused
+from segtrial.errors import Refused
 from segtrial.serving import decoding
-from segtrial.serving.gate import Door, told
 from segtrial.serving.limits import Limits, Room
-from segtrial.serving.metrics import Histogram, Metrics
 from segtrial.serving.network import describe
-from segtrial.serving.reload import Served
-from segtrial.serving.server import Wish, named
-from segtrial.serving.service import Service
-from tests.prediction.known import CLASSES, Largest, noise, whole
-from tests.serving.here import PNG, Direct, answering, error_of, loaded, pixels, png, read, run
-
-IMAGE = noise(12, 17)
-BODY = png(IMAGE)
-
-
-async def still_answers(client) -> None:
-    response = await client.post("/predict", content=BODY, headers=PNG)
-    assert (pixels(response.content) == IMAGE.argmax(0)).all()
+from tests.prediction.known import noise
+from tests.serving.here import BODY, PNG, Direct, Slow, answering, error_of, loaded, read, run, still_answers
 
 
 def refused(status: int, what: str, *, content=BODY, query: str = "", headers=PNG, **options) -> dict[str, str]:
@@ -206,18 +191,6 @@ def test_a_slow_body():
     assert "0.05 seconds" in refused(408, "the body", content=trickle(100, pause=0.02), limits=limits)["found"]
 
 
-class Slow(Direct):
-    """Answers when it is told to."""
-
-    def __init__(self, other: Direct):
-        super().__init__(other.hello, other.handle)
-        self.go = asyncio.Event()
-
-    async def ask(self, header, buffers=()):
-        await self.go.wait()
-        return await super().ask(header, buffers)
-
-
 def test_a_full_queue_says_when_to_come_again():
     staff = Slow(answering())
 
@@ -370,226 +343,6 @@ def test_a_fault_of_ours_shows_no_traceback_to_the_client(capsys):
     assert "RuntimeError: secret" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"host": "evil.example"},
-        {"host": "127.0.0.1.evil.example:8765"},
-        {"host": ""},
-        {"host": "[::1"},
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://127.0.0.1:9999"},
-        {"origin": "http://localhost:8765"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site"},
-    ],
-    ids=str,
-)
-def test_other_sites_may_not_ask(headers):
-    async def story(client, service):
-        response = await client.post("/predict", content=BODY, headers={**PNG, **headers})
-        assert response.status_code == 403
-        error_of(response)
-        if "host" in headers:
-            assert (await client.get("/models", headers=headers)).status_code == 403
-
-    run(story)
-
-
-@pytest.mark.parametrize("headers", [{}, {"origin": "http://127.0.0.1:8765", "sec-fetch-site": "same-origin"}], ids=str)
-def test_our_own_page_and_programs_may_ask(headers):
-    async def story(client, service):
-        assert (await client.post("/predict", content=BODY, headers={**PNG, **headers})).status_code == 200
-        assert (await client.get("/models", headers={"host": "localhost:8765"})).status_code == 200
-
-    run(story)
-
-
-TOKEN = "correct horse battery"
-
-
-def test_with_a_token_only_who_knows_it_is_answered():
-    async def story(client, service):
-        for path in ("/", "/models", "/metrics", "/page/page.js", "/v2"):
-            response = await client.get(path)
-            assert response.status_code == 401
-            assert response.headers["www-authenticate"].startswith("Basic")
-            assert TOKEN not in response.text
-        assert (await client.get("/health")).json() == {"schema": 1, "live": True}
-        assert (await client.get("/ready")).json() == {"schema": 1, "ready": True}
-        for wrong in (TOKEN[:-1], "", TOKEN + "x"):
-            assert (await client.get("/models", headers={"authorization": f"Bearer {wrong}"})).status_code == 401
-            assert (await client.get("/models", auth=("me", wrong))).status_code == 401
-        for damaged in ("Basic ???", f"Digest {TOKEN}", TOKEN, "Basic /w=="):
-            assert (await client.get("/models", headers={"authorization": damaged})).status_code == 401
-        assert (await client.get("/models", headers={"authorization": f"Bearer {TOKEN}"})).status_code == 200
-        assert (await client.get("/models", auth=("me", TOKEN))).status_code == 200
-
-    run(story, door=Door(token=TOKEN))
-
-
-HIDDEN = (
-    *("/page/../app.py", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/%2e%2e%2fapp.py", "/page/..%5capp.py"),
-    *("/page//etc/passwd", "/page/%2fetc%2fpasswd", "/page/index.html%00.py", "/page/", "/page", "/etc/passwd"),
-    *("/page/index.html/", "/page/../../../../canary", "/static/canary", "/docs", "/openapi.json", "//evil.example"),
-    *("/v2/models/..%2f..%2fcanary", "/v2/models/%00", "/page/file:%2f%2f%2fetc%2fpasswd", "/page/C:%5ccanary"),
-)
-
-
-@pytest.mark.parametrize("path", HIDDEN)
-def test_no_path_leads_to_other_files(path):
-    async def story(client, service):
-        request = client.build_request("GET", "http://127.0.0.1:8765/")
-        request.url = request.url.copy_with(raw_path=path.encode())
-        response = await client.send(request)
-        assert response.status_code in (404, 307)
-        assert "make_app" not in response.text
-        assert "root:" not in response.text
-        assert "evil" not in response.headers.get("location", "")
-
-    run(story)
-
-
-def test_a_method_that_there_is_not():
-    async def story(client, service):
-        for method, path in (("GET", "/predict"), ("DELETE", "/models"), ("PUT", "/predict"), ("POST", "/metrics")):
-            response = await client.request(method, path)
-            assert response.status_code == 405
-            error_of(response)
-
-    run(story)
-
-
-def test_reloading_needs_a_token():
-    async def story(client, service):
-        assert (await client.post("/reload")).status_code == 403
-
-    run(story)
-
-    async def locked(client, service):
-        assert (await client.post("/reload")).status_code == 401
-        wrong = {"authorization": "Bearer wrong horse battery"}
-        assert (await client.post("/reload", headers=wrong)).status_code == 401
-        right = {"authorization": f"Bearer {TOKEN}"}
-        assert (await client.post("/reload", headers=right)).json() == {"schema": 1, "reloaded": []}
-        foreign = {**right, "origin": "http://evil.example"}
-        assert (await client.post("/reload", headers=foreign)).status_code == 403
-
-    run(locked, door=Door(token=TOKEN))
-
-
-def test_a_changed_file_takes_over_between_requests(tmp_path):
-    """Of each request all is answered by one version; what cannot take over leaves the old one in place."""
-    file = tmp_path / "model.safetensors"
-    mirrored = whole(Largest())
-    mirrored.std *= -1
-    other_classes = loaded(classes=type(CLASSES).numbered(3))
-    hired = []
-
-    async def hire(path: Path) -> Direct:
-        kind = path.read_text()
-        if kind == "damaged":
-            raise ModelFileError(path, "damaged", "Copy the file again")
-        model = {"first": loaded(), "mirrored": loaded(mirrored), "other": other_classes}[kind]
-        hired.append(answering(model))
-        return hired[-1]
-
-    def write(kind: str) -> None:
-        file.write_text(kind)
-
-    async def play():
-        write("first")
-        served = await Served("m", file, hire, lambda size: None).start()
-        service = Service({"m": served}, read(), Limits(), Metrics())
-        old = served.version
-        assert not await served.reload()
-        under_way = asyncio.create_task(old.batcher.answer(IMAGE))
-        await asyncio.sleep(0)
-        for kind, words in (("damaged", "cannot be served: damaged"), ("other", "another classes")):
-            write(kind)
-            with pytest.raises(Refused, match=words) as caught:
-                await service.reload()
-            assert str(tmp_path) not in str(caught.value)
-            assert (caught.value.status, served.version) == (409, old)
-        file.unlink()
-        with pytest.raises(Refused, match="gone"):
-            await served.reload()
-        write("mirrored")
-        assert await service.reload() == {"schema": 1, "reloaded": ["m"]}
-        assert ((await under_way).values == IMAGE.argmax(0)).all()
-        assert ((await served.version.batcher.answer(IMAGE)).values == IMAGE.argmin(0)).all()
-        await service.stop()
-        assert [one.stopped for one in hired] == [True] * 3
-
-    asyncio.run(play())
-
-
-def test_a_hundred_new_versions_fail_no_request(tmp_path):
-    """Each answer is of one version or the other, and each dismissed version is gone in the end."""
-    file = tmp_path / "model.safetensors"
-    mirrored = whole(Largest())
-    mirrored.std *= -1
-    models, hired = (loaded(), loaded(mirrored)), []
-
-    async def hire(path: Path) -> Direct:
-        hired.append(answering(models[len(path.read_text()) % 2]))
-        return hired[-1]
-
-    async def play():
-        file.write_text("x")
-        served = await Served("m", file, hire, lambda size: None).start()
-        service = Service({"m": served}, read(), Limits(), Metrics())
-        seen = set()
-
-        async def asking() -> None:
-            while len(hired) < 101:
-                found = await service.answers(served.version, {"kind": decoding.PICTURE}, BODY, lambda count: None)
-                first, second = ((found.answers[0].values == best(0)).all() for best in (IMAGE.argmax, IMAGE.argmin))
-                assert first or second
-                seen.add(bool(first))
-
-        clients = [asyncio.create_task(asking()) for _ in range(4)]
-        for count in range(2, 102):
-            file.write_text("x" * count)
-            assert await served.reload()
-            await asyncio.sleep(0)
-        await asyncio.gather(*clients)
-        await service.stop()
-        assert (seen, len(hired)) == ({True, False}, 101)
-        assert all(one.stopped for one in hired)
-
-    asyncio.run(play())
-
-
-def test_a_version_stays_for_whoever_has_begun_with_it(tmp_path):
-    """A picture is still being decoded when another version takes over."""
-    file = tmp_path / "model.safetensors"
-    file.write_text("first")
-    readers = Slow(read())
-
-    async def hire(path: Path) -> Direct:
-        return answering()
-
-    async def play():
-        served = await Served("m", file, hire, lambda size: None).start()
-        service = Service({"m": served}, readers, Limits(), Metrics())
-        old = served.version
-        job = {"kind": decoding.PICTURE}
-        begun = asyncio.create_task(service.answers(old, job, BODY, lambda count: None))
-        await asyncio.sleep(0)
-        file.write_text("second version")
-        assert await served.reload()
-        await asyncio.sleep(0.03)
-        assert not old.batcher.staff.stopped
-        readers.go.set()
-        assert ((await begun).answers[0].values == IMAGE.argmax(0)).all()
-        await service.stop()
-        assert old.batcher.staff.stopped
-
-    asyncio.run(play())
-
-
 def test_an_answer_that_nobody_foresaw_leaves_nobody_waiting(capsys):
     def other(header, buffers):
         return {"nothing": 1}, []
@@ -600,87 +353,3 @@ def test_an_answer_that_nobody_foresaw_leaves_nobody_waiting(capsys):
 
     run(story, staff=Direct(describe(loaded()), other))
     assert "KeyError" in capsys.readouterr().err
-
-
-def test_who_may_enter_is_decided_before_anything_is_loaded(tmp_path):
-    models = {"m": tmp_path}
-    assert Wish(models).door() == Door(frozenset({"localhost", "127.0.0.1", "::1"}), None)
-    for host in ("0.0.0.0", "192.168.1.2", "::"):
-        with pytest.raises(RecipeError, match=r"could reach it.*--token.*--anyone"):
-            Wish(models, host=host).door()
-        assert Wish(models, host=host, anyone=True).door() == Door(None, None)
-        assert Wish(models, host=host, token=TOKEN).door() == Door(None, TOKEN)
-    assert "pixels.example" in (Wish(models, host="0.0.0.0", token=TOKEN, names=("Pixels.example",)).door().hosts or ())
-    with pytest.raises(RecipeError, match="fewer than 8"):
-        Wish(models, token="short").door()
-
-
-def test_models_are_called_as_their_folders(tmp_path):
-    for run_folder in ("a", "b"):
-        (tmp_path / run_folder).mkdir()
-        (tmp_path / run_folder / "model.safetensors").touch()
-    (tmp_path / "c.safetensors").touch()
-    a, b, c = (str(tmp_path / name) for name in ("a", "b", "c.safetensors"))
-    assert list(named([a, f"{b}/model.safetensors", c, f"again={a}"])) == ["a", "b", "c", "again"]
-    with pytest.raises(RecipeError, match="'a' is the name of"):
-        named([a, a])
-    with pytest.raises(RecipeError, match="no model there"):
-        named([str(tmp_path)])
-
-
-def test_what_is_counted():
-    """Prometheus' buckets count all values up to their bound."""
-    histogram = Histogram((1.0, 2.0))
-    for value in (0.5, 1, 1.5, 7):
-        histogram.add(value)
-    assert list(histogram.lines("x")) == [
-        'x_bucket{le="1"} 2',
-        'x_bucket{le="2"} 3',
-        'x_bucket{le="+Inf"} 4',
-        "x_sum 10.000000",
-        "x_count 4",
-    ]
-
-    async def story(client, service):
-        await still_answers(client)
-        await client.post("/predict", content=b"x", headers=PNG)
-        await client.get('/"}%0Afake 1')
-        text = (await client.get("/metrics")).text
-        assert 'segtrial_requests_total{route="/predict",status="200"} 1' in text
-        assert 'segtrial_requests_total{route="/predict",status="422"} 1' in text
-        assert 'segtrial_requests_total{route="other",status="404"} 1' in text
-        assert 'segtrial_refused_total{reason="the picture"} 1' in text
-        assert "segtrial_batch_images_count 1" in text
-        assert "segtrial_queue_length 0" in text
-        assert "segtrial_ready 1" in text
-        assert "fake" not in text
-
-    run(story)
-
-
-def test_not_ready_while_a_process_is_missing():
-    staff = answering()
-
-    async def story(client, service):
-        assert (await client.get("/ready")).status_code == 200
-        staff.ready = False
-        for path in ("/ready", "/v2/health/ready", "/v2/models/known/ready"):
-            assert (await client.get(path)).status_code == 503
-        assert (await client.get("/health")).status_code == 200
-
-    run(story, staff=staff)
-
-
-def test_faults_in_one_sentence_or_in_parts():
-    error = Refused(429, "this client", "9 requests", "Wait", retry=3)
-    status, headers, body = told(error)
-    assert (status, json.loads(body)) == (429, {"error": {"what": "this client", "found": "9 requests", "fix": "Wait"}})
-    assert (b"retry-after", b"3") in headers
-    assert json.loads(told(error, plain=True)[2]) == {"error": "this client: 9 requests. Wait"}
-
-
-def test_numbers_beyond_a_byte_never_wrap():
-    """300 must not become 44."""
-    tensor = {"name": "images", "datatype": "UINT8", "shape": [1, 3, 1, 1], "data": [1, 2, 300]}
-    header, _ = decoding.handle({"kind": decoding.TENSORS, "channels": 3}, [json.dumps({"inputs": [tensor]}).encode()])
-    assert header["refused"][0] == 422
