@@ -126,3 +126,8 @@ def listing(items: Iterable[object], most: int = 20) -> str:
     names = [str(item) for item in items]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def several(number: int, one: str, many: str = "") -> str:
+    """ "1 mask", "2 masks"; `many` where more than an s differs: several(1, "mask has", "masks have")."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"

@@ -104,7 +104,7 @@ CASES = {
         MaskError,
         r"3 masks hold RGB colours and there is no table of class colours.*\[9, 8, 7\] 100\.0 %.*color_tolerance: 300",
     ),
-    "one coloured mask": ({"masks/b.png": photo(1)}, MaskError, r"1 masks hold RGB colours"),
+    "one coloured mask": ({"masks/b.png": photo(1)}, MaskError, r"1 mask holds RGB colours"),
     "colours off the table": (
         {f"masks/{name}.png": np.array([[[255, 0, n]] * 16] * 12, np.uint8) for n, name in enumerate(NAMES)}
         | {"label_colors.txt": "255 0 0 sky\n0 0 255 road\n"},
@@ -125,9 +125,9 @@ CASES = {
     "image without mask": (
         {"images/d.png": photo(4)},
         PairingError,
-        r"1 images without a mask: images/d\.png\. Add or remove",
+        r"1 image without a mask: images/d\.png\. Add or remove",
     ),
-    "mask without image": ({"masks/d.png": MASK}, PairingError, r"1 masks without an image: masks/d\.png"),
+    "mask without image": ({"masks/d.png": MASK}, PairingError, r"1 mask without an image: masks/d\.png"),
     "two images of one name": (
         {"images/b.jpg": photo(4)},
         PairingError,
@@ -250,5 +250,5 @@ def test_many_faults_are_listed_and_counted(make):
 
 
 def test_images_alone_list_the_layouts(make):
-    with pytest.raises(PairingError, match=r"2 pictures, and none of them looks like a mask\. Understood are: images/"):
+    with pytest.raises(PairingError, match=r"2 pictures, and none looks like a mask\. Understood are: images/"):
         open_dataset(make({"x/a.png": photo(1), "y/b.png": photo(2)}))

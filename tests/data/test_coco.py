@@ -134,7 +134,7 @@ def test_what_was_clipped_or_empty_or_left_out_is_said(make):
 def test_masks_that_do_not_pair_are_not_passed_over(make):
     root = folder(make, GOOD)
     make({"masks/a.png": labels([0, 1])})
-    with pytest.raises(PairingError, match=r"1 images without a mask: images/b\.png"):
+    with pytest.raises(PairingError, match=r"1 image without a mask: images/b\.png"):
         open_dataset(root)
 
 

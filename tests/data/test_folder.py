@@ -92,7 +92,7 @@ def test_readers_can_be_sent_to_another_process(make):
 def test_junk_is_ignored_and_counted(make):
     junk = {"images/.DS_Store": "x", "masks/._a.png": "x", "Thumbs.db": "x", "__MACOSX/images/a.png": "x"}
     data = open_dataset(make(fill(["a", "b"], LAYOUTS["two folders"]) | junk))
-    assert any(note.startswith("4 junk files") for note in data.notes)
+    assert any(note.startswith("4 hidden or junk files") for note in data.notes)
 
 
 def test_linked_folders_are_followed_once(make):
@@ -198,7 +198,7 @@ def test_real_palettes(real):
 
 def test_annotations_of_an_unknown_tool_are_named(make):
     root = make({"a.png": photo(1), "notes.json": '{"objects": [{"segmentation": [[1, 2, 3]]}]}'})
-    with pytest.raises(PairingError, match=r"notes\.json: 1 images and no masks.*Read are COCO, Labelme, VIA and CVAT"):
+    with pytest.raises(PairingError, match=r"notes\.json: 1 image and no masks.*Read are COCO, Labelme, VIA and CVAT"):
         open_dataset(root)
 
 

@@ -102,7 +102,7 @@ CASES = {  # what is put into the folder, the code, the severity, the file, the 
         all_masks(colored(*TWO)) | {"classes.txt": "a\nb\n"}, "mask.colors", "error", "", "gives no colours", "--write",
     ),
     "other size": (
-        {"masks/b.png": labels([0, 1], (24, 32))}, "mask.size", "error", "masks/b.png", "24x32 beside", "never resized",
+        {"masks/b.png": labels([0, 1], (24, 32))}, "mask.size", "error", "masks/b.png", "mask 24x32, image 48x64", "never resized",
     ),
     "exchanged": ({"masks/b.png": MASK.T.copy()}, "mask.transposed", "error", "masks/b.png", "exchanged", "Transpose"),
     "all ignored": (
@@ -197,7 +197,7 @@ def test_an_image_turned_by_exif_needs_a_mask_that_is_turned(make, cache, orient
     found = inspect(root, cache=cache)
     [wrong] = of(found, "mask.exif")
     assert (wrong.severity, wrong.files) == ("error", ("masks/b.png",))
-    assert "48x64 beside 64x48" in wrong.message
+    assert "mask 48x64, image 64x48" in wrong.message
     assert "Turn the mask" in wrong.fix
     Image.fromarray(MASK.T.copy()).save(root / "masks/b.png")
     found = inspect(root, cache=cache)

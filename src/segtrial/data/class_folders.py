@@ -21,7 +21,7 @@ from segtrial.data.pictures import read_image
 from segtrial.data.reading import Fingerprint, channels_of
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.data.split import SplitOptions, split
-from segtrial.errors import DataError, DataNotFound, listing
+from segtrial.errors import DataError, DataNotFound, listing, several
 
 LAYOUTS = (
     "Understood are: a folder for each class, or train/ and val/ with a folder for each class, or .npz files with"
@@ -110,7 +110,7 @@ def _bases(root: Path) -> tuple[list[Base], tuple[str, ...]]:
         others = f" ({listing(f'{n} {kind}' for kind, n in found.others.items())})" if found.others else ""
         raise DataNotFound(root, f"no picture below it{others}", LAYOUTS)
     require_own_names(root, found.pictures)
-    notes = [f"{found.junk} junk files (hidden files, Thumbs.db and the like) ignored"] if found.junk else []
+    notes = [f"{several(found.junk, 'hidden or junk file')} (Thumbs.db and the like) ignored"] if found.junk else []
     bases = _parts(root, found.pictures) or [Base("", root, "", tuple(found.pictures))]
     unlabelled = [base for base in bases if base.part == "test" and not base.classes()]
     for base in unlabelled:

@@ -74,7 +74,7 @@ def by_groups(items: Sequence[Item], options: SplitOptions, dataset: Dataset, pl
     """Whole groups: the share of them, or one of k folds of nearly the same size."""
     if options.folds is None:
         train, val, notes = carve(items, options, place)
-        return train, val, notes[0].replace("no val part:", "whole groups:").replace("were made one", "are val")
+        return train, val, notes[0].replace("no val part:", "whole groups:")
     sizes = Counter(item.group for item in items)
     order = sorted(sizes, key=lambda group: (-sizes[group], key_of(options.seed, "fold", group)))
     _require(len(order), options.folds, place)

@@ -13,7 +13,7 @@ from segtrial.data.glance import MASK_GLANCES, MaskGlance, mask_glance, tally
 from segtrial.data.masks import Encoding, as_colors, as_values, mask_header, read_mask_picture, unpack
 from segtrial.data.memory import is_remembered, seen
 from segtrial.data.tables import Table
-from segtrial.errors import DataError, MaskError, listing
+from segtrial.errors import DataError, MaskError, listing, several
 from segtrial.shapes import IGNORE
 
 MOST_VALUES = 64
@@ -162,7 +162,9 @@ def _no_colors(seen: Survey, table: Table | None) -> MaskError:
     shares = ", ".join(f"{list(unpack(color))} {100 * n / total:.1f} %" for color, n in shown)
     rest = f" and {len(counts) - len(shown)} rarer ones" if len(counts) > len(shown) else ""
     known = f"{table.origin} gives no colours" if table else "there is no table of class colours"
-    found = f"{len(seen.colored)} masks hold RGB colours and {known}. Colours in {len(files)} of them: {shares}{rest}"
+    hold = several(len(seen.colored), "mask holds", "masks hold")
+    where = "there" if len(files) == len(seen.colored) else f"in {len(files)} of them"
+    found = f"{hold} RGB colours and {known}. Colours {where}: {shares}{rest}"
     return MaskError(seen.root, found, DESCRIBE_COLORS)
 
 

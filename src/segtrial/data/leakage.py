@@ -45,7 +45,8 @@ class LeakReport:
 
     def sentence(self, part: str = "val", other: str = "train") -> str:
         """The numbers in words: `87 of 101 val images have a near neighbour in train`."""
-        return f"{len(self.near)} of {self.images} {part} images have a near neighbour in {other}"
+        have = "has" if len(self.near) == 1 else "have"
+        return f"{len(self.near)} of {self.images} {part} images {have} a near neighbour in {other}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `near` as [key, key of the neighbour, distance]."""

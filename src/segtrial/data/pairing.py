@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segtrial.data._walk import INSTANCES, File, Found, walk
-from segtrial.errors import DataNotFound, PairingError, listing
+from segtrial.errors import DataNotFound, PairingError, listing, several
 
 SUFFIX_WORDS = frozenset(
     re.findall(
@@ -55,14 +55,15 @@ def find_pairs(root: Path, suffix: str | None = None) -> Pairs:
     masks = [file for file in found.pictures if file.role == "mask"]
     images = [file for file in found.pictures if file.role == "image"]
     unsaid = [file for file in found.pictures if file.role == "" and INSTANCES not in file.folder.split("/")]
-    notes = [f"{found.junk} junk files (hidden files, Thumbs.db and the like) ignored"] if found.junk else []
+    notes = [f"{several(found.junk, 'hidden or junk file')} (Thumbs.db and the like) ignored"] if found.junk else []
     if masks and (images or unsaid):
         pairs, how = pair(root, images or unsaid, masks, suffix)
         left_out = len(found.pictures) - len(masks) - len(images or unsaid)
     else:
         pairs, how, left_out = _pair_flat(root, found, suffix)
     if left_out:
-        notes.append(f"{left_out} pictures are neither images nor masks by their place or name: left out")
+        many = several(left_out, "picture is neither image nor mask", "pictures are neither images nor masks")
+        notes.append(f"{many} by their place or name: left out")
     return Pairs(pairs, (how, *notes))
 
 
@@ -121,7 +122,8 @@ def _says_mask(ending: str) -> bool:
 
 def _several(root: Path, suffixes: Sequence[str], images: int, files: Sequence[File]) -> PairingError:
     """The error for several masks an image; its `files` are those that the first suffix leaves out."""
-    found = f"{images} images have several masks each, with the suffixes {listing(sorted(suffixes))}"
+    many = several(images, "image has", "images have")
+    found = f"{many} several masks each, with the suffixes {listing(sorted(suffixes))}"
     first, *others = sorted(suffixes)
     error = PairingError(root, found, f'Choose one in {root / "data.yaml"}: "mask_suffix: {first}"')
     error.files = tuple(str(file.path.relative_to(root)) for file in files if file.stem.endswith(tuple(others)))
@@ -129,16 +131,17 @@ def _several(root: Path, suffixes: Sequence[str], images: int, files: Sequence[F
 
 
 def _no_masks(root: Path, found: Found) -> PairingError:
+    pictures = several(len(found.pictures), "image")
     annotations = [path for path in found.json[:MOST_LOOKED_AT] if b'"segmentation"' in _start(path)]
     if annotations:
-        what = f"{len(found.pictures)} images and no masks; {annotations[0].name} holds polygons (annotation JSON)"
+        what = f"{pictures} and no masks; {annotations[0].name} holds polygons (annotation JSON)"
         fix = "Read are COCO, Labelme, VIA and CVAT, without a data.yaml: export it so, or draw masks as PNG"
         return PairingError(annotations[0], what, fix)
     if found.arrays:
-        what = f"{len(found.pictures)} images and no masks; {len(found.arrays)} files of arrays are not looked into"
+        what = f"{pictures} and no masks; {several(len(found.arrays), 'file')} of arrays not looked into"
         fix = "Save masks as PNG of class numbers (the argmax of probabilities), or each pair as .npz without pictures"
         return PairingError(found.arrays[0], what, fix)
-    return PairingError(root, f"{len(found.pictures)} pictures, and none of them looks like a mask", LAYOUTS)
+    return PairingError(root, f"{several(len(found.pictures), 'picture')}, and none looks like a mask", LAYOUTS)
 
 
 def _start(path: Path) -> bytes:
@@ -203,7 +206,7 @@ def _match(
 def _how(images: Sequence[File], masks: Sequence[File], trim: str, suffix: str) -> str:
     where = f"images in {_folders(images)}, masks in {_folders(masks)}"
     names = f", image suffix {trim}" * bool(trim) + f", mask suffix {suffix}" * bool(suffix)
-    return f"{len(images)} pairs: {where}{names}"
+    return f"{several(len(images), 'pair')}: {where}{names}"
 
 
 def _folders(files: Sequence[File]) -> str:
@@ -239,8 +242,11 @@ def _partners(root: Path, places: dict[tuple[str, ...], File], masks: Sequence[F
     wanted = {(*place[:-1], place[-1] + suffix) for place in places}
     orphans = [mask.path for mask in masks if (*_place(mask, 2), mask.stem) not in wanted]
     found = "; ".join(
-        f"{len(paths)} {what}: {listing(path.relative_to(root) for path in paths)}"
-        for what, paths in (("images without a mask", alone), ("masks without an image", orphans))
+        f"{several(len(paths), *what)}: {listing(path.relative_to(root) for path in paths)}"
+        for what, paths in (
+            (("image without a mask", "images without a mask"), alone),
+            (("mask without an image", "masks without an image"), orphans),
+        )
         if paths
     )
     rule = f"a mask has its image's name plus {suffix!r}" if suffix else "a mask has its image's name"

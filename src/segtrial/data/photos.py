@@ -26,7 +26,7 @@ from segtrial.data.pictures import GREY_MODES, has_alpha, lowest_alpha, opened, 
 from segtrial.data.reading import Fingerprint, stamp
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.data.split import SplitOptions, split, with_groups
-from segtrial.errors import DataError, DataNotFound, RunError, listing
+from segtrial.errors import DataError, DataNotFound, RunError, listing, several
 from segtrial.files import sha256, write_atomic
 
 CLASSES = Classes.named(["photo"])
@@ -164,7 +164,7 @@ def _files(root: Path) -> tuple[list[File], tuple[str, ...]]:
         what = f" ({listing(others)})" if others else ""
         raise DataNotFound(root, f"no photo below it{what}", "Give a folder of photos")
     require_own_names(root, photos)
-    notes = [f"{found.junk} junk files (hidden files, Thumbs.db and the like) ignored"] if found.junk else []
+    notes = [f"{several(found.junk, 'hidden or junk file')} (Thumbs.db and the like) ignored"] if found.junk else []
     if masks:
         first = listing((file.key for file in masks), most=4)
         notes.append(f"{len(masks)} pictures are masks by their folder or name: left out ({first})")

@@ -16,7 +16,7 @@ import numpy as np
 from segtrial.data._parallel import all_of
 from segtrial.data.pictures import opened
 from segtrial.data.sample import Item
-from segtrial.errors import DataError, SplitError, listing
+from segtrial.errors import DataError, SplitError, listing, several
 from segtrial.files import last_number
 from segtrial.randomness import generator, key_of
 
@@ -111,8 +111,10 @@ def carve(items: Sequence[Item], options: SplitOptions, place: str) -> tuple[lis
     chosen = chosen or {min(order, key=lambda group: abs(sizes[group] - wanted))}
     train = [item for item in items if item.group not in chosen]
     val = [item for item in items if item.group in chosen]
-    kind = f"{len(chosen)} of {len(sizes)} groups ({listing(sorted(chosen), most=4)})" if _grouped(sizes) else "images"
-    note = f"no val part: {len(val)} of {len(items)} images were made one, by {kind}, chosen by the hash of the name"
+    named = listing(sorted(chosen), most=4)
+    groups = f", in {len(chosen)} of {several(len(sizes), 'group')} ({named})" if _grouped(sizes) else ""
+    held = f"{len(val)} of {len(items)} images are val (scored, never trained on){groups}"
+    note = f"no val part: {held}, chosen by the hash of the name"
     return train, val, (note,)
 
 
@@ -129,7 +131,8 @@ def with_groups(items: Sequence[Item], place: str) -> tuple[list[Item], tuple[st
         return list(items), ()
     group_of = {item.key: _name(prefix) for prefix in alike for item in clips[prefix]}
     counts = listing((f"{_name(prefix)} ({len(clips[prefix])})" for prefix in alike), most=8)
-    note = f"neighbouring frames look alike: {len(alike)} clips are groups that a split never cuts: {counts}"
+    clip = several(len(alike), "clip is a group", "clips are groups")
+    note = f"neighbouring frames look alike: {clip} that a split never cuts: {counts}"
     return [replace(item, group=group_of.get(item.key, item.key)) for item in items], (note,)
 
 
@@ -157,7 +160,7 @@ def _take(items: Sequence[Item], groups: Sequence[str], place: str) -> tuple[lis
         raise SplitError(place, "val_groups names every group, so train would be empty", "Leave at least one out")
     train = [item for item in items if item.group not in groups]
     val = [item for item in items if item.group in groups]
-    return train, val, (f"val part: {len(val)} images of the train part's groups {listing(groups)}",)
+    return train, val, (f"val part: {several(len(val), 'image')} of the train part's groups {listing(groups)}",)
 
 
 def _shared(train: Sequence[Item], val: Sequence[Item]) -> tuple[str, ...]:

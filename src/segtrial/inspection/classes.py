@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segtrial.classes import Classes, Color
-from segtrial.errors import listing
+from segtrial.errors import listing, several
 from segtrial.inspection.finding import Finding, finding
 from segtrial.inspection.records import Record
 from segtrial.inspection.understanding import LEFT_OUT
@@ -88,7 +88,8 @@ def _absent(classes: Classes, counts: np.ndarray) -> list[Finding]:
     absent = [name for name, total in zip(classes.names, counts.sum(axis=0), strict=True) if total == 0]
     if not absent:
         return []
-    message = f"{len(absent)} of {len(classes)} declared classes are in no mask: {listing(absent, most=SHOWN)}"
+    are = "is" if len(absent) == 1 else "are"
+    message = f"{len(absent)} of {len(classes)} declared classes {are} in no mask: {listing(absent, most=SHOWN)}"
     fix = "No network can learn them; merge or drop them in data.yaml (merges, drops), or leave them"
     return [finding("class.absent", "warning", message, fix, count=len(absent))]
 
@@ -134,8 +135,8 @@ def _unnamed(classes: Classes) -> list[Finding]:
     if not bare:
         return []
     message = (
-        f"{len(bare)} classes have no name; left and right ones among them, if there are any, are not exchanged when "
-        "an image is flipped"
+        f"{several(len(bare), 'class has', 'classes have')} no name; left and right ones among them, if there are any, "
+        "are not exchanged when an image is flipped"
     )
     fix = "Write the names into classes.txt, one a line, in order; or `--write data.yaml` and edit the names there"
     return [finding("class.unnamed", "warning", message, fix, count=len(bare))]
@@ -161,7 +162,8 @@ def _one_sided(classes: Classes) -> list[Finding]:
     alone = [name for name in names if name not in paired and _says_side(name, names, letters=letters)]
     if not alone:
         return []
-    message = f"{len(alone)} classes are of one side, and the other side is no class: {listing(alone, most=SHOWN)}"
+    are = several(len(alone), "class is", "classes are")
+    message = f"{are} of one side, and the other side is no class: {listing(alone, most=SHOWN)}"
     fix = "Name the other side alike (l_eye, r_eye), or switch flips off: `--set augment.flip_horizontal=0`"
     return [finding("class.one_sided", "warning", message, fix, count=len(alone))]
 

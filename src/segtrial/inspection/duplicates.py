@@ -7,7 +7,7 @@ import numpy as np
 from segtrial.data.likeness import Looks, copies, pixel_digest
 from segtrial.data.memory import Progress
 from segtrial.data.sample import Dataset
-from segtrial.errors import DataError, listing
+from segtrial.errors import DataError, listing, several
 from segtrial.inspection.finding import Finding, Severity, finding
 
 Pair = tuple[int, int]
@@ -48,7 +48,8 @@ def check_duplicates(
     for pairs, code, severity, far, like in kinds:
         some = [pair for pair in pairs if (parts[pair[0]] != parts[pair[1]]) == far]
         if some:
-            message = f"{len(some)} images are there again {'in another part' if far else 'in their part'}, {like}"
+            again = several(len(some), "image is there again", "images are there again")
+            message = f"{again} {'in another part' if far else 'in their part'}, {like}"
             shown = listing((f"{keys[later]} = {keys[first]}" for first, later in some), most=SHOWN)
             fix = KEEP_IN_ONE if far else KEEP_ONE
             files, beside = [keys[later] for _, later in some], [keys[first] for first, _ in some]
@@ -103,14 +104,15 @@ def _other_masks(dataset: Dataset, looks: Looks, equal: Sequence[Pair], *, whole
     if not found:
         return []
     keys = [item.key for item in looks.items]
+    again = several(len(found), "image is there again", "images are there again")
     shown = listing((f"{keys[later]} and {keys[first]}" for (first, later), _ in found), most=SHOWN)
     files = [keys[later] for (_, later), _ in found]
     beside = [keys[first] for (first, _), _ in found]
     if whole:
-        message = f"{len(found)} images are there again under another class: {shown}"
+        message = f"{again} under another class: {shown}"
         return [
             finding("duplicate.classes", "warning", message, "Keep the one whose class is right", files, beside=beside)
         ]
     most = max(share for _, share in found)
-    message = f"{len(found)} images are there again with another mask, up to {most:.1%} of the pixels differ: {shown}"
+    message = f"{again} with another mask, up to {most:.1%} of the pixels differ: {shown}"
     return [finding("duplicate.masks", "error", message, "Keep the one whose mask is right", files, beside=beside)]

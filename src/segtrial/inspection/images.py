@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from segtrial.data._walk import Found
-from segtrial.errors import listing
+from segtrial.errors import listing, several
 from segtrial.inspection.faults import relative
 from segtrial.inspection.finding import Finding, Severity, finding
 from segtrial.inspection.records import Look, Record
@@ -61,8 +61,9 @@ def check_names(root: Path | None, records: Sequence[Record], found: Found | Non
     findings = []
     if lying:
         kinds = listing(sorted({f"{one.format} in {Path(one.path).suffix}" for one in lying}))
+        many = several(len(lying), "file")
         findings.append(
-            finding("file.extension", "note", f"{_files(len(lying))} of another format than the name says: {kinds}",
+            finding("file.extension", "note", f"{many} of another format than the name says: {kinds}",
                     "They are read by their content; rename them for other programs",
                     (relative(root, one.path) for one in lying))
         )  # fmt: skip
@@ -70,7 +71,7 @@ def check_names(root: Path | None, records: Sequence[Record], found: Found | Non
     findings += _elsewhere(root, [one.path for one in looks])
     if found is not None and found.junk:
         findings.append(
-            finding("file.junk", "note", f"{found.junk} hidden files, Thumbs.db and the like",
+            finding("file.junk", "note", f"{several(found.junk, 'hidden file')}, Thumbs.db and the like",
                     "They are passed over; nothing to do", count=found.junk)
         )  # fmt: skip
     return findings
@@ -102,7 +103,7 @@ def _elsewhere(root: Path | None, paths: Sequence[str]) -> list[Finding]:
         return []
     files = [relative(root, path) for path in dict.fromkeys(linked)]
     return [
-        finding("file.elsewhere", "note", f"{_files(len(files))} outside the folder, reached by links",
+        finding("file.elsewhere", "note", f"{several(len(files), 'file')} outside the folder, reached by links",
                 "They are read like the others; an archive of the folder would lack them", files)
     ]  # fmt: skip
 
@@ -123,7 +124,8 @@ def _channels(looks: Sequence[Look]) -> Iterable[Finding]:
     kinds = Counter(one.channels for one in looks)
     if len(kinds) < 2:
         return []
-    message = f"{kinds[1]} of {len(looks)} images are grey and the others colour"
+    are = "is" if kinds[1] == 1 else "are"
+    message = f"{kinds[1]} of {len(looks)} images {are} grey and the others colour"
     return [finding("image.channels", "note", message, "All are read as RGB; nothing to do", count=min(kinds.values()))]
 
 
@@ -139,7 +141,3 @@ def _all_such(
     """One finding that lists all the images of a kind, or none."""
     files = [relative(root, one.path) for one in looks if is_such(one)]
     return [finding(code, severity, f"{len(files)} of {len(looks)} {what}", fix, files)] if files else []
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"

@@ -64,8 +64,9 @@ def _of_part(part: str, report: LeakReport) -> list[Finding]:
     findings = []
     if in_time:
         message = (
-            f"{len(in_time)} of {report.images} {part} images ({len(in_time) / report.images:.0%}) have a near "
-            f"neighbour of the same clip or group in train: {_shown(in_time)}; scores on {part} read too high"
+            f"{len(in_time)} of {report.images} {part} images ({len(in_time) / report.images:.0%}) "
+            f"{'has' if len(in_time) == 1 else 'have'} a near neighbour of the same clip or group in train: "
+            f"{_shown(in_time)}; scores on {part} read too high"
         )
         fix = "Use split.method=groups, or time for a single clip: it drops a gap between the parts"
         findings.append(finding("leak.time", "warning", message, fix, _files(in_time), beside=_beside(in_time)))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segtrial.data.masks import unpack
-from segtrial.errors import listing
+from segtrial.errors import listing, several
 from segtrial.inspection.faults import relative
 from segtrial.inspection.finding import Finding, finding
 from segtrial.inspection.records import Look, Record
@@ -61,7 +61,8 @@ def _size(root: Path | None, code: str, records: Sequence[Record]) -> Finding:
     first = records[0]
     assert first.image is not None
     (h, w), (image_h, image_w) = _mask(first).size, first.image.size
-    message = f"{len(records)} masks have another size than their image{hint} ({h}x{w} beside {image_h}x{image_w})"
+    many = several(len(records), "mask has another size than its image", "masks have another size than their image")
+    message = f"{many}{hint} (mask {h}x{w}, image {image_h}x{image_w})"
     return finding(code, "error", message, fix, (_file(root, one) for one in records))
 
 
@@ -70,7 +71,8 @@ def _lossy(root: Path | None, records: Sequence[Record], *, colors: bool) -> lis
     if not lossy:
         return []
     most = max(_mask(record).distinct for record in lossy)
-    message = f"{len(lossy)} of {len(records)} masks are JPEG files, with up to {most} distinct values: a lossy file"
+    are = "is a JPEG file" if len(lossy) == 1 else "are JPEG files"
+    message = f"{len(lossy)} of {several(len(records), 'mask')} {are}, with up to {most} distinct values: a lossy file"
     severity = "warning" if colors else "error"
     return [
         finding("mask.jpeg", severity, message, "Save masks as PNG from their source: JPEG smears every edge",
@@ -89,24 +91,25 @@ def _strange(root: Path | None, records: Sequence[Record], names: Sequence[str],
         if colors:
             worst = max(_mask(one).worst for one in far)
             fix = f"Correct the masks, add the colours to the class table, or set color_tolerance: {worst + 0.5:.0f}"
-        message = f"{len(far)} masks hold {what} that stand for no class: {_shown(far, names, colors=colors)}"
+        hold = several(len(far), "mask holds", "masks hold")
+        message = f"{hold} {what} that stand for no class: {_shown(far, names, colors=colors)}"
         findings.append(
             finding(
                 f"mask.unknown_{'colors' if colors else what}", "error", message, fix, (_file(root, one) for one in far)
             )
         )
     if near:
-        findings.append(_near(root, near, records, names))
+        findings.append(_near(root, near, names))
     return findings
 
 
-def _near(root: Path | None, near: Sequence[Record], records: Sequence[Record], names: Sequence[str]) -> Finding:
-    share = sum(_mask(one).off for one in near) / sum(_mask(one).pixels for one in records)
+def _near(root: Path | None, near: Sequence[Record], names: Sequence[str]) -> Finding:
+    share = sum(_mask(one).off for one in near) / sum(_mask(one).pixels for one in near)
     worst = sorted(near, key=lambda one: -_mask(one).off / _mask(one).pixels)
     top = _mask(worst[0])
     most, distance = max(_mask(one).distinct for one in near), max(_mask(one).worst for one in near)
     message = (
-        f"{100 * share:.1f} % of the pixels of {len(near)} masks have colours beside the palette (up to "
+        f"{100 * share:.1f} % of the pixels of {several(len(near), 'mask')} have colours beside the palette (up to "
         f"{100 * top.off / top.pixels:.1f} % and {most} colours in one file), at most "
         f"{distance:.0f} levels from a class: {_shown(near, names, colors=True)}"
     )
@@ -146,7 +149,8 @@ def _silent(root: Path | None, records: Sequence[Record], names: Sequence[str]) 
     )  # fmt: skip
     return [
         finding(code, "note" if code == "mask.background" and len(such) < len(records) else "warning",
-                f"{len(such)} of {len(records)} masks are {what}", fix, (_file(root, one) for one in such))
+                f"{len(such)} of {several(len(records), 'mask')} {'is' if len(such) == 1 else 'are'} {what}", fix,
+                (_file(root, one) for one in such))
         for code, such, what, fix in rows
         if such
     ]  # fmt: skip
@@ -158,6 +162,6 @@ def _depths(root: Path | None, records: Sequence[Record], *, opened: bool) -> li
     if not deep:
         return []
     highest = max(value for one in deep for value, _ in _mask(one).values)
-    message = f"{len(deep)} masks of 16 bits or more, with values up to {highest}"
+    message = f"{several(len(deep), 'mask')} of 16 bits or more, with values up to {highest}"
     fix = "If these are numbers of objects, export classes; else list them in data.yaml (ids of each class)"
     return [finding("mask.depth", "note" if opened else "error", message, fix, (_file(root, one) for one in deep))]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from segtrial.data.camvid import LEAK
 from segtrial.data.sample import Dataset, Item
-from segtrial.errors import listing
+from segtrial.errors import listing, several
 from segtrial.inspection.finding import Finding, finding
 
 FEWEST = 20
@@ -43,10 +43,8 @@ def check_shared(dataset: Dataset, name: str) -> Finding | None:
     if _is_cut(dataset):
         return None
     both = sorted({item.group for item in items} & trained)
-    message = (
-        f"{len(files)} images of {name} are of groups that train has too ({listing(both, most=4)}): scores on "
-        f"{name} read too high"
-    )
+    many = several(len(files), f"image of {name} is", f"images of {name} are")
+    message = f"{many} of groups that train has too ({listing(both, most=4)}): scores on {name} read too high"
     return finding("leak.group", "warning", message, HOLD_OUT, files)
 
 
@@ -68,13 +66,13 @@ def _clip(dataset: Dataset) -> list[Finding]:
 
 def _groups(parts: Mapping[str, Sequence[Item]]) -> list[Finding]:
     sizes = Counter(item.group for items in parts.values() for item in items)
-    several = {group: size for group, size in sizes.items() if size > 1}
-    if len(sizes) < 2 or not several:
+    many = {group: size for group, size in sizes.items() if size > 1}
+    if len(sizes) < 2 or not many:
         return []
-    shown = listing((f"{group} ({size})" for group, size in several.items()), most=6)
-    message = f"{len(several)} groups of images that belong together (a sequence, a patient): {shown}"
+    shown = listing((f"{group} ({size})" for group, size in many.items()), most=6)
+    message = f"{several(len(many), 'group')} of images that belong together (a sequence, a patient): {shown}"
     fix = "The split never cuts them; another rule is `group` in data.yaml"
-    return [finding("part.groups", "note", message, fix, count=sum(several.values()))]
+    return [finding("part.groups", "note", message, fix, count=sum(many.values()))]
 
 
 def _notes(dataset: Dataset) -> list[Finding]:
