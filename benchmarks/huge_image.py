@@ -92,7 +92,7 @@ def predict(image: Path, out: Path, options: argparse.Namespace) -> None:
 
 
 def resident() -> int:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)  # which Linux gives in KiB
 
 
 def digests(folder: Path) -> dict[str, str]:
