@@ -158,7 +158,7 @@ SHOWN = {  # number: what is wrong, and the tests; those of `inspect` ask for th
         "lists of classes edited",
         f"{CASE}[repeated name]",
         f"{MASKS}blanks_behind_names_are_no_names",
-        "test_faults.py::data_with_other_classes",
+        "faults/test_faults_of_models.py::data_with_other_classes",
     ),
     50: ("folders as classes", f"{MASKS}folders_are_classes_by_their_names_in_every_part"),
     51: (

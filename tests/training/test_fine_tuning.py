@@ -23,12 +23,14 @@ from segtrial.training.fine_tuning import check, empty_core, encoder_of, find_en
 from tests.training.killing import digests
 from tests.training.small import learner_on_toytown
 
-DATA = "toytown:scenes=6,frames=2,size=64x64"
+DATA = "toytown:scenes=6,frames=2,size=32x32"
 WORDS = (
     "threads=1", "precision=float32", "evaluations=1", "checkpoint_seconds=1000", "progress_steps=1",
     "phases=[{share: 1, batch: 2, crop: 1, scale: [1, 1]}]", "optimizer.name=adamw",
 )  # fmt: skip
 RESNET = "fcn:encoder=resnet18"
+SMALL = "segnet:variant=basic"
+"""Has an encoder of four stages, and states of a few megabytes: for whole runs."""
 
 
 def bits(tensors: dict[str, Tensor]) -> dict[str, bytes]:
@@ -82,8 +84,20 @@ def test_a_model_with_another_encoder_is_refused(classifier):
         pretrained.read(str(classifier), encoder_of(Recipe(), empty_core("fcn:encoder=vgg11")), 3)
 
 
-def trained(out: Path, *settings: str) -> Path:
-    return training.train(make_recipe({"model": RESNET, "data": DATA}, {"steps": 4}, None, (*WORDS, *settings)), out)
+def trained(out: Path, *settings: str, steps: int = 4) -> Path:
+    return training.train(make_recipe({"model": SMALL, "data": DATA}, {"steps": steps}, None, (*WORDS, *settings)), out)
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory) -> Path:
+    """The model file of a run that others start from."""
+    return trained(tmp_path_factory.mktemp("earlier") / "run", "seed=1", steps=2) / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def learnt(earlier) -> dict[str, bytes]:
+    """Its encoder, bit for bit."""
+    return encoder_bits(modelfile.load(earlier).network.core)
 
 
 def interrupted(out: Path, monkeypatch, moment: str, *settings: str) -> None:
@@ -96,20 +110,20 @@ def interrupted(out: Path, monkeypatch, moment: str, *settings: str) -> None:
 
 
 def test_a_frozen_encoder_stays_as_it_is_through_training_resume_and_running_mean(
-    classifier, taught, tmp_path, monkeypatch
+    earlier, learnt, tmp_path, monkeypatch
 ):
-    start = shutil.copy(classifier / "model.safetensors", tmp_path / "taught.safetensors")
+    start = shutil.copy(earlier, tmp_path / "earlier.safetensors")
     words = (f"encoder.weights={start}", "encoder.freeze=all")
     whole = trained(tmp_path / "whole", *words)
     network = modelfile.load(whole / "model.safetensors").network
-    assert encoder_bits(network.core) == taught
+    assert encoder_bits(network.core) == learnt
     state, _ = load_tensors(max((whole / "checkpoint").iterdir()))
     for part in ("network", "shadow"):
-        assert bits({name: state[f"{part}.core.encoder.{name}"] for name in taught}) == taught
+        assert bits({name: state[f"{part}.core.encoder.{name}"] for name in learnt}) == learnt
     plan = json.loads((whole / "plan.json").read_text())
     assert plan["encoder_weights"] == modelfile.load(start).digest
     assert plan["mean"] == list(modelfile.load(start).header.mean)
-    assert any("Took over 120 of 120 encoder tensors" in note for note in plan["notes"])
+    assert any(f"Took over {len(learnt)} of {len(learnt)} encoder tensors" in note for note in plan["notes"])
 
     interrupted(tmp_path / "again", monkeypatch, "append.after:3", *words)
     Path(start).unlink()  # a run that has a state needs no file
@@ -118,10 +132,10 @@ def test_a_frozen_encoder_stays_as_it_is_through_training_resume_and_running_mea
     assert (again / "timing.jsonl").read_text().count('"start"') == 2
 
 
-def test_a_thawed_encoder_learns_from_its_epoch_on_through_resume(classifier, taught, tmp_path, monkeypatch):
-    words = (f"encoder.weights={classifier}", "encoder.freeze=2", "encoder.thaw_epoch=0.4", "encoder.lr_decay=0.5")
+def test_a_thawed_encoder_learns_from_its_epoch_on_through_resume(earlier, learnt, tmp_path, monkeypatch):
+    words = (f"encoder.weights={earlier}", "encoder.freeze=2", "encoder.thaw_epoch=0.4", "encoder.lr_decay=0.5")
     whole = trained(tmp_path / "whole", *words)
-    assert encoder_bits(modelfile.load(whole / "model.safetensors").network.core) != taught
+    assert encoder_bits(modelfile.load(whole / "model.safetensors").network.core) != learnt
     for line in (1, 4):  # of the log: before the thaw, and after it
         interrupted(tmp_path / str(line), monkeypatch, f"append.after:{line}", *words)
         assert digests(trained(tmp_path / str(line), *words)) == digests(whole)
@@ -185,7 +199,11 @@ def test_the_first_stages_are_frozen_and_no_others(freeze, count):
 def test_bits_move_only_after_the_epoch(name):
     learner, batches = learner_on_toytown(
         PLAIN.model_copy(
-            update={"encoder": Wish(freeze="all", thaw_epoch=0.4), "optimizer": Optimizer(name=name, lr=0.01)}
+            update={
+                "model": SMALL,
+                "encoder": Wish(freeze="all", thaw_epoch=0.4),
+                "optimizer": Optimizer(name=name, lr=0.01),
+            }
         ),
         batch=2,
         size=(32, 32),

@@ -16,7 +16,7 @@ from segtrial.training.goal import thinned
 from tests.training.small import learner_on_toytown
 
 PLAIN = Recipe(
-    model="unet:batchnorm=false",
+    model="unet:batchnorm=false,width=4,depth=2",
     steps=4,
     precision="float32",
     optimizer=Optimizer(name="sgd", lr=0.01, momentum=0.0, weight_decay=0.0),
@@ -41,7 +41,7 @@ def test_accumulated_pieces_learn_like_the_whole_batch():
 
 def test_two_networks_with_one_seed_see_the_same_crops():
     seen = []
-    for model in ("unet:batchnorm=false", "compact:width=8"):
+    for model in (PLAIN.model, "compact:width=8"):
         _, batches = learner_on_toytown(PLAIN.model_copy(update={"model": model}), batch=3, size=(32, 32))
         seen.append([batches.batch(step) for step in range(4)])
     for one, other in zip(*seen, strict=True):
@@ -116,7 +116,8 @@ def test_options_of_schedule_optimizer_and_first_weights_reach_the_learner():
         rates.append(learner.learning_rate())
     assert rates == [0.01, 0.005, 0.005]
     assert not any(group["nesterov"] for group in learner.optimizer.param_groups)
-    expected = models.build("unet", len(learner.plan.class_weights), learner.plan.in_channels, batchnorm=False)
+    name, options = models.parse(PLAIN.model)
+    expected = models.build(name, len(learner.plan.class_weights), learner.plan.in_channels, **options)
     initialise(expected, 0, "xavier")
     drawn = torch.cat([value.flatten() for value in expected.parameters()]).detach().numpy()
     np.testing.assert_array_equal(parameters(learner), drawn)
