@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,6 +17,7 @@ from segtrial.files import (
     append_line,
     complete_lines,
     folder_lock,
+    held,
     remove_partials,
     sha256,
     sha256_file,
@@ -200,6 +202,36 @@ def test_a_place_that_cannot_be_a_folder_is_named(tmp_path):
         pytest.raises(RunError, match=r"file: cannot be used as a folder \(.+\)\. Choose another --out"),
         folder_lock(tmp_path / "file"),
     ):
+        pass
+
+
+def test_a_file_is_held_by_one_and_the_next_one_waits(tmp_path):
+    first, waited = ExitStack(), []
+    first.enter_context(held(tmp_path / "new" / "lock"))
+
+    def meanwhile() -> None:
+        waited.append(1)
+        if len(waited) == 3:
+            first.close()
+
+    with held(tmp_path / "new" / "lock", meanwhile):
+        assert len(waited) == 3
+    with held(tmp_path / "new" / "lock", meanwhile):
+        assert len(waited) == 3, "nobody is waited for"
+
+
+def test_waiting_ends_by_what_is_raised_meanwhile(tmp_path):
+    def meanwhile() -> None:
+        raise KeyError
+
+    with held(tmp_path / "lock"), pytest.raises(KeyError), held(tmp_path / "lock", meanwhile):
+        raise AssertionError("two hold it")
+
+
+def test_a_killed_holder_of_a_file_holds_nothing(tmp_path):
+    die = "with held(place / 'lock'): failpoint('here')"
+    assert run(die, tmp_path, failpoint="here") == -signal.SIGKILL
+    with held(tmp_path / "lock", meanwhile=lambda: pytest.fail("it is held")):
         pass
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,112 +10,30 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
 from segtrial import cli, fitdoctor, optimizers
 from segtrial.fitdoctor import evidence
-from segtrial.recipe import from_tree
 from segtrial.reports import records, run_report
 from tests import tiny
+from tests.fit_curves import LINES, SHARES_LOSS, SOUND, Log, falling, healthy, log, rising, rows_of_classes
 from tests.reports import fake_run
+from tests.sampling import sampled
 
-LINES = 60
-NAMES = ["sky", "road", "pole"]
-PIXELS = [500, 400, 100]
-SHARES_LOSS = -sum(n / 1000 * math.log(n / 1000) for n in PIXELS)
 CAMVID = sorted((Path(__file__).parents[1] / "results" / "camvid-8-minutes").iterdir())
-
-
-@dataclass(frozen=True)
-class Log:
-    """What `reports.records.Run` has, as far as the doctor looks."""
-
-    plan: dict[str, Any]
-    train: tuple[dict[str, Any], ...]
-    val: tuple[dict[str, Any], ...]
-    evaluation: dict[str, Any] | None
-    timing: tuple[dict[str, Any], ...] = ()
-
-    def but(self, images: int | None = None, **recipe: Any) -> "Log":
-        """The same log, of another number of training images or with other fields of the recipe."""
-        parts = self.plan["parts"] | ({"train": images} if images else {})
-        return replace(self, plan=self.plan | {"parts": parts, "recipe": self.plan["recipe"] | recipe})
-
-
-def rows_of_classes(**changes: dict[str, Any]) -> list[dict[str, Any]]:
-    usual = {"iou": 0.8, "precision": 0.9, "recall": 0.9, "support": 300}
-    return [{"name": name} | usual | changes.get(name, {}) for name in NAMES]
-
-
-def log(loss: np.ndarray, train: np.ndarray, val: np.ndarray, *, steps: int = 1200, **recipe: Any) -> Log:
-    """A finished run of 200 images in two phases whose lines hold these values, evenly spread over the steps."""
-    wish = from_tree({"steps": steps, **recipe}).model_dump(mode="json")
-    plan = {
-        "recipe": wish,
-        "steps": steps,
-        "phases": [{"steps": steps // 2}, {"steps": steps - steps // 2}],
-        "classes": {"names": NAMES},
-        "class_pixels": PIXELS,
-        "class_weights": [1.0] * len(NAMES),
-        "parts": {"train": 200, "val": 50},
-    }
-    return Log(
-        plan=plan,
-        train=tuple(
-            {"step": step, "epoch": step / 20, "loss": float(a), "miou_dataset": float(b), "pixel_accuracy": float(b)}
-            for step, a, b in zip(places(len(loss), steps), loss, train, strict=True)
-        ),
-        val=tuple(
-            {"step": step, "epoch": step / 20, "loss": 1.0, "miou_dataset": float(score)}
-            for step, score in zip(places(len(val), steps), val, strict=True)
-        ),
-        evaluation={"per_class": rows_of_classes(), "scores": {}, "intervals": {}},
-    )
-
-
-def places(count: int, steps: int) -> list[int]:
-    return [round(steps * (index + 1) / count) for index in range(count)]
-
-
-def rising(count: int, end: float, speed: float) -> np.ndarray:
-    """From 0 towards `end`."""
-    return end * (1 - np.exp(-speed * np.arange(1, count + 1) / count))
-
-
-def falling(end: float, speed: float) -> np.ndarray:
-    """A loss from that of the class shares towards `end` of it."""
-    return SHARES_LOSS * (1.1 - (1.1 - end) * (1 - np.exp(-speed * np.arange(LINES) / LINES)))
-
-
-@st.composite
-def healthy(draw: st.DrawFn, *, score: float | None = None) -> Log:
-    """Falls, levels off, holds on val; with the noise of batches in the training lines, and a bump between phases."""
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    loss = falling(draw(st.floats(0.05, 0.35)), draw(st.floats(6, 20)))
-    loss[LINES // 2 :] *= 1 + draw(st.floats(0, 0.15))
-    loss *= np.exp(random.normal(0, draw(st.floats(0, 0.05)), LINES))
-    end, speed = draw(st.floats(0.6, 0.95)) if score is None else score, draw(st.floats(8, 20))
-    train = rising(LINES, end + draw(st.floats(-0.05, 0.03)), speed) + random.normal(0, draw(st.floats(0, 0.04)), LINES)
-    count = draw(st.sampled_from([1, 2, 4, 8, 20]))
-    val = rising(count, end, speed) + random.uniform(-0.002, 0.002, count)
-    return log(loss, train, val, steps=draw(st.integers(240, 20000)))
 
 
 def codes(run: fitdoctor.Record, **more: Any) -> list[str]:
     return [finding.code for finding in fitdoctor.examine(run, **more).findings]
 
 
-SOUND = log(falling(0.2, 10), rising(LINES, 0.82, 12), rising(4, 0.8, 12))
-
-
-@given(healthy())
+@sampled(40, 500, run=healthy())
 def test_a_healthy_run_gets_no_finding(run):
     assert fitdoctor.examine(run).findings == ()
 
 
-@given(healthy(), st.integers(8, 24), st.booleans(), st.floats(0.6, 50))
+@sampled(40, 500, run=healthy(), place=st.integers(8, 24), later=st.booleans(), height=st.floats(0.6, 50))
 def test_a_loss_that_climbs_within_a_phase_is_a_rate_too_high(run, place, later, height):
     start, end = (place + 30, LINES) if later else (place, LINES // 2)
     added = [height * SHARES_LOSS * (start <= number < end) for number in range(LINES)]
@@ -139,7 +57,7 @@ def test_a_loss_that_was_no_number_is_a_rate_too_high():
     assert codes(replace(SOUND, timing=ended.timing)) == [], "a run that finished after all"
 
 
-@given(st.floats(0.55, 1.0), st.floats(0, 3), st.integers(0, 99))
+@sampled(40, 500, end=st.floats(0.55, 1.0), speed=st.floats(0, 3), seed=st.integers(0, 99))
 def test_a_loss_that_hardly_falls_at_a_tiny_rate_is_a_rate_too_low(end, speed, seed):
     loss = falling(end, speed) * np.exp(np.random.default_rng(seed).normal(0, 0.02, LINES))
     slow = log(loss, rising(LINES, 0.3, 1), rising(4, 0.3, 1)).but(optimizer={"name": "adamw", "lr": 3e-5})
@@ -169,7 +87,7 @@ def flat(draw: st.DrawFn) -> Log:
     return log(loss + random.normal(0, 0.02 * SHARES_LOSS, LINES), train, np.full(4, 0.17))
 
 
-@given(flat())
+@sampled(40, 500, run=flat())
 def test_a_loss_of_the_class_shares_means_that_labels_look_shuffled(run):
     (found,) = fitdoctor.examine(run).findings
     assert found.code == "labels_look_shuffled"
@@ -198,7 +116,7 @@ def heart(last: float, *, learnt: bool | None) -> dict[str, Any]:
     return {"images": 4, "steps": 99, "first_loss": 1.1, "last_loss": last, "learnt": learnt}
 
 
-@given(healthy(score=0.6), st.integers(1, 6), st.floats(0.03, 0.2), st.floats(0.1, 0.3))
+@sampled(40, 500, run=healthy(score=0.6), peak=st.integers(1, 6), lost=st.floats(0.03, 0.2), gained=st.floats(0.1, 0.3))
 def test_a_peak_of_val_under_a_rising_training_score_is_overfitting(run, peak, lost, gained):
     """Eight evaluations; the best is that with number `peak`, and what follows falls evenly by `lost`."""
     val = np.concatenate([np.linspace(0.3, 0.6, peak + 1), np.linspace(0.6, 0.6 - lost, 8 - peak)[1:]])
@@ -224,7 +142,7 @@ def test_the_gap_by_hand():
     assert "gap 0.36 ± 0.05 over the last evaluation" in found.message
 
 
-@given(healthy(score=0.6), st.floats(0.2, 0.35), st.integers(1, 49), st.integers(50, 5000))
+@sampled(40, 500, run=healthy(score=0.6), gap=st.floats(0.2, 0.35), few=st.integers(1, 49), many=st.integers(50, 5000))
 def test_a_large_gap_is_a_tiny_training_part_or_another_world(run, gap, few, many):
     higher = replace(run, train=tuple(line | {"miou_dataset": line["miou_dataset"] + gap + 0.05} for line in run.train))
     assert "train_part_tiny" in codes(higher.but(images=few))
@@ -241,7 +159,7 @@ def test_classes_that_training_lacks_explain_their_part_of_a_gap():
     assert codes(replace(lacking, evaluation={"per_class": rows_of_classes(**lost)})) == ["class_not_in_train"]
 
 
-@given(healthy(), st.sampled_from([4, 8, 20]), st.floats(0.1, 0.9))
+@sampled(40, 500, run=healthy(), count=st.sampled_from([4, 8, 20]), end=st.floats(0.1, 0.9))
 def test_a_val_that_still_rises_wants_more_budget(run, count, end):
     """On a straight line the last doubling brings half of the end, and the last quarter a quarter."""
     val = end * np.arange(1, count + 1) / count
@@ -319,7 +237,7 @@ def test_how_much_val_flatters_by_hand():
     assert any("cannot be compared" in note for note in alone.notes)
 
 
-@given(st.lists(st.tuples(st.integers(0, 500), st.floats(0.1, 9)), min_size=2, max_size=9))
+@sampled(40, 500, classes=st.lists(st.tuples(st.integers(0, 500), st.floats(0.1, 9)), min_size=2, max_size=9))
 def test_the_loss_of_the_class_shares_is_the_least_of_a_constant_answer(classes):
     pixels, weights = (list(column) for column in zip(*classes, strict=True))
     plan = SOUND.plan | {"class_pixels": pixels, "class_weights": weights}

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 from torchmetrics.functional import classification as torchmetrics
@@ -15,6 +14,7 @@ from segtrial.counts import confusion
 from segtrial.scores import DEFINITIONS, SCORES, image_miou, intervals, per_class, summary, totals
 from segtrial.shapes import IGNORE
 from segtrial.statistics import Interval
+from tests.sampling import sampled
 
 NAMES = (  # DESIGN.md's contract
     *("miou_dataset", "miou_image", "miou_class", "pixel_accuracy"),
@@ -109,11 +109,10 @@ class Case:
 
 
 CASES = st.builds(Case, st.integers(0, 2**32 - 1), st.integers(2, 12))
-"""Every test below draws its own; together they are more than 1,000."""
+"""Every test below draws its own; slowly each of them 1,000."""
 
 
-@settings(deadline=None, max_examples=350)
-@given(case=CASES)
+@sampled(90, 1000, case=CASES)
 def test_scores_are_those_of_scikit_learn(case):
     truth, answer = case.valid()
     either = np.union1d(truth, answer)
@@ -132,8 +131,7 @@ def test_scores_are_those_of_scikit_learn(case):
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=300)
-@given(case=CASES)
+@sampled(80, 1000, case=CASES)
 def test_class_rows_are_those_of_scikit_learn(case):
     truth, answer = case.valid()
     labels = list(range(case.k))
@@ -154,8 +152,7 @@ def test_class_rows_are_those_of_scikit_learn(case):
         assert {name: row[name] for name in expected} == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=200)
-@given(case=CASES)
+@sampled(60, 1000, case=CASES)
 def test_scores_of_images_and_classes_are_means_of_scikit_learns(case):
     table = np.full((2, case.k), np.nan)
     for image in range(2):
@@ -171,8 +168,7 @@ def test_scores_of_images_and_classes_are_means_of_scikit_learns(case):
     assert SCORES["miou_class"](case.counts) == pytest.approx(np.nanmean(of_classes))
 
 
-@settings(deadline=None, max_examples=300)
-@given(case=CASES)
+@sampled(80, 1000, case=CASES)
 def test_scores_are_those_of_torchmetrics(case):
     # Macro F1 and accuracy of torchmetrics leave out the classes that are in no truth and in no answer, as we do.
     answer, target = torch.from_numpy(case.answer).long(), torch.from_numpy(case.target).long()
@@ -189,8 +185,7 @@ def test_scores_are_those_of_torchmetrics(case):
     )
 
 
-@settings(deadline=None, max_examples=100)
-@given(case=CASES, more=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
+@sampled(50, 1000, case=CASES, more=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
 def test_laws(case, more, seed):
     found, rng = summary(case.counts), np.random.default_rng(seed)
     order = rng.permutation(case.k)

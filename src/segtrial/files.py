@@ -11,13 +11,16 @@ import os
 import re
 import signal
 import socket
+import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
 from pathlib import Path
 
 from segtrial.errors import RunError
+
+POLL_SECONDS = 0.02
 
 _passages: Counter[str] = Counter()
 
@@ -166,6 +169,26 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def held(file: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Wait until nobody else holds `file`, then hold it; the system frees it however the process ends.
+
+    `meanwhile` is called now and then while it waits; what it raises ends the waiting.
+    """
+    import fcntl
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as opened:
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                meanwhile()
+                time.sleep(POLL_SECONDS)
+        yield
 
 
 def last_number(name: str) -> int | None:

@@ -5,11 +5,9 @@ A cell depends on nothing but itself, so a list of them may be run in any order,
 never work at one cell together: the second one waits, and then finds it done.
 """
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from segtrial.data import SplitOptions, open_dataset
 from segtrial.data.cache import open_store
 from segtrial.errors import RunError
 from segtrial.evaluation import evaluate, save_counts
-from segtrial.files import complete_lines
+from segtrial.files import complete_lines, held
 from segtrial.recipe import Recipe, from_tree
 from segtrial.tasks import TASKS
 from segtrial.training.folder import LAST_WRITTEN
@@ -67,7 +65,7 @@ def run_cell(cell: Cell, watch: Watch | None = None) -> None:
 
     Raises as `segtrial.training.train` does.
     """
-    with _alone(cell.path):
+    with held(cell.path.with_name(f".{cell.path.name}.lock")):
         if is_done(cell):
             return
         training.train(cell.recipe, cell.path, watch)
@@ -146,12 +144,3 @@ def _score_held_out(cell: Cell, watch: Watch) -> None:
         progress=lambda done, total: watch.bar(done, total, f"scoring {cell.part}"),
     )
     save_counts(cell.rows, counts)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Wait until nobody else is at this cell; the system frees it however a process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -6,14 +6,13 @@ entry or none, and several processes may ask at once. A changed file, another en
 makes it be built again.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from segtrial.data._parallel import each, raise_all
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.errors import DataError, SplitError, UnknownName
-from segtrial.files import failpoint, sha256, sync_folder
+from segtrial.files import failpoint, held, sha256, sync_folder
 
 SCHEMA = 1
 Progress = Callable[[int, int], None]
@@ -90,7 +89,7 @@ def open_store(dataset: Dataset, part: str, *, cache: Path | None = None, progre
         raise SplitError(str(dataset.root or dataset.layout), f"the part {part!r} is empty", "Add images to it")
     base, notes = _writable(cache or default_cache())
     name = _name(dataset, part, items)
-    with _locked(base / f"{name}.lock"):
+    with held(base / f"{name}.lock"):
         wanted = [dataset.fingerprint(item) for item in items]
         index = _read_index(base / name, dataset, wanted)
         if index is None:
@@ -223,11 +222,3 @@ def _private_cache() -> Path:
     if not _temporary:
         _temporary.append(tempfile.TemporaryDirectory(prefix="segtrial-"))
     return Path(_temporary[0].name)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for, then hold, the lock of one entry; the system frees it however the process ends."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -21,13 +21,12 @@ from segtrial import hardware
 from segtrial.comparison.cells import Cell, is_done
 from segtrial.comparison.pool import Failure, Runner, run_cells
 from segtrial.errors import UserError
-from segtrial.files import remove_partials
+from segtrial.files import held, remove_partials
 from segtrial.signals import StopRequest, listening
 from segtrial.training.watch import Silent, Watch
 from segtrial.tuning import storage as storages
 from segtrial.tuning.attempt import Attempt, trained
 from segtrial.tuning.helpers import helping
-from segtrial.tuning.locks import held
 from segtrial.tuning.result import best_recipe, final_cells, result_json, write
 from segtrial.tuning.rule import FILE, asked, make_rule, read_rule, require_same
 from segtrial.tuning.search import best_of, search
@@ -83,7 +82,7 @@ def _begun(
     base, space = asked(wish, place)
     old = read_rule(out)
     fresh = None if old else make_rule(wish, base, space, storages.label_of(storage), workers, watch, stop)
-    with held(out / LOCK, stop):
+    with held(out / LOCK, stop.raise_if_asked):
         remove_partials(out, but=OF_CELLS)
         rule = old or read_rule(out) or fresh
         assert rule is not None

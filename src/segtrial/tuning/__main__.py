@@ -12,11 +12,11 @@ from pathlib import Path
 
 from segtrial import hardware
 from segtrial.errors import Interrupted, UserError
+from segtrial.files import held
 from segtrial.signals import listening
 from segtrial.training.watch import Silent
 from segtrial.tuning import storage
 from segtrial.tuning.attempt import trained
-from segtrial.tuning.locks import held
 from segtrial.tuning.rule import read_rule
 from segtrial.tuning.search import search
 from segtrial.tuning.study import LOCK, Study
@@ -46,7 +46,7 @@ def _search(folder: Path, words: str | None, wanted: int) -> None:
     rule = read_rule(folder)
     assert rule is not None, "whoever starts this has written it"
     with listening() as stop:
-        with held(folder / LOCK, stop):
+        with held(folder / LOCK, stop.raise_if_asked):
             study = Study(rule, folder, storage.opened(words, folder))
         search(study, wanted, trained, Silent(), stop)
 

@@ -1,33 +1,11 @@
-"""A file -> held by one process at a time, however the others and this one end."""
+"""An Optuna journal -> held by one writer at a time, whole lines only, however the others and this one end."""
 
 import fcntl
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from segtrial.signals import StopRequest
-
-POLL_SECONDS = 0.02
 
 LONGEST_LINE = 1_000_000
 """Bytes of a line of a journal; Optuna's have a few hundred."""
-
-
-@contextmanager
-def held(file: Path, stop: StopRequest) -> Iterator[None]:
-    """Wait until nobody else holds `file`, then hold it. Raises Interrupted if asked to stop while it waits."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("ab") as opened:
-        while True:
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                stop.raise_if_asked()
-                time.sleep(POLL_SECONDS)
-        yield
 
 
 class JournalLock:

@@ -19,9 +19,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from segtrial.comparison.cells import Cell
 from segtrial.comparison.request import FIRST_TRIAL_SEED
 from segtrial.errors import RunError
-from segtrial.files import folder_lock
+from segtrial.files import folder_lock, held
 from segtrial.signals import StopRequest
-from segtrial.tuning.locks import held
 from segtrial.tuning.pruning import RULES, Other
 from segtrial.tuning.ranges import own_values
 from segtrial.tuning.rule import Rule
@@ -73,7 +72,7 @@ class Study:
         while True:
             stop.raise_if_asked()
             with ExitStack() as hold:
-                with held(self.folder / LOCK, stop):
+                with held(self.folder / LOCK, stop.raise_if_asked):
                     trials = self.trials
                     running = [trial for trial in trials if not trial.state.is_finished()]
                     found = self._left_over(running, hold)
