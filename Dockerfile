@@ -4,8 +4,9 @@
 #   docker run -p 8765:8765 -e SEGTRIAL_TOKEN=... -v "$PWD/runs/first/model.safetensors:/models/first.safetensors:ro" \
 #       segtrial /models/first.safetensors
 #
-# It runs as nobody in particular, writes nothing, and stops on SIGTERM when what runs is finished. Without a token it
-# does not start: whoever reaches a container's port is not on this machine.
+# It runs as nobody in particular, writes nothing but sockets in /tmp (with --read-only: --tmpfs /tmp), and stops on
+# SIGTERM when what runs is finished: docker stop -t 25 gives it the time. Without a token it does not start: whoever
+# reaches a container's port is not on this machine.
 
 FROM python:3.13-slim AS build
 WORKDIR /source
@@ -24,5 +25,5 @@ ENV PATH=/opt/segtrial/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 EXPOSE 8765
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD ["python", "-c", \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:8765/ready', timeout=4)"]
+    "import urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:8765/ready', timeout=4)"]
 ENTRYPOINT ["segtrial", "serve", "--host", "0.0.0.0", "--port", "8765"]

@@ -149,6 +149,19 @@ def test_a_path_with_a_slip_is_not_sent_to_a_hub(place, tmp_path):
     assert hub.id_of("runs/first@main") == hub.Id("runs/first", "main"), "with a revision it is no path"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("me/..", "../me", "me/street@..", "me/street@../../x", "me/street@refs/../../x", "me/street@/etc"),
+        *("me/street@-x", "me/street\n", f"me/{300 * 's'}", f"me/street@{300 * 'v'}"),
+    ],
+)
+def test_no_name_leads_out_of_the_cache(name, place):
+    """A branch is a file of its cache: one called ../../x would be written outside of it."""
+    assert hub.id_of(name) is None
+    assert hub.id_of("me/street@refs/pr/1") == hub.Id("me/street", "refs/pr/1")
+
+
 def test_the_card_is_understood_by_the_hubs_own_reader(header, run):
     text = model_card.card(NAME, "cc-by-4.0", header, run)
     card = ModelCard(text)
@@ -246,6 +259,9 @@ def test_the_card_alone_is_written_without_asking_anybody(place, tiny_run, tmp_p
     assert "Nothing was sent" in capsys.readouterr().out
     assert "two are alike" in (tmp_path / "README.md").read_text()
     assert place.asked == []
+    assert cli.main(["push", str(tiny_run), 'x"); evil("/y', "--license", "mit", "--card", "evil.md"]) == 2
+    assert "Write owner/name" in capsys.readouterr().err
+    assert not (tmp_path / "evil.md").exists()
     findings.write_text("[]")
     assert cli.main(words) == 2
     assert "no findings of an inspection" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """The verbs that look into a model in Python: pages that explain its answers, and a temperature for its confidence."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from segtrial.data import open_dataset
 from segtrial.errors import RecipeError
+from segtrial.files import folder_lock
 from segtrial.training.watch import Silent, Watch
 
 Source = str | Path
@@ -75,18 +77,27 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit the temperature of a model's probabilities to a part of `data`, and store it in the model file.
 
-    The file is the run's own, or `out`. Label maps stay as they are; whatever shows confidence uses the temperature.
-    Returns what `segtrial calibrate --json` prints. Raises UserError for a model of colours, and as `evaluate` does.
+    The file is the run's own, or `out`; a model on the hub needs one. Label maps stay as they are; whatever shows
+    confidence uses the temperature. Returns what `segtrial calibrate --json` prints. Raises UserError for a model of
+    colours, RunError for a run that is being trained, and as `evaluate` does.
     """
-    from segtrial import api, explaining, modelfile
+    from segtrial import api, explaining, hub, modelfile
     from segtrial.hardware import pick_device
 
-    watch = watch or Silent()
-    loaded = api.load(model, device=str(pick_device(device)))
-    explaining.require_probabilities(loaded.task)
-    part = api.stores(model, loaded, data, (split,), watch)[0]
-    found = explaining.calibrate(loaded, part, partial(watch.bar, what=f"calibrating on {split}"))
-    source = api.Run(Path(model)).model if Path(model).is_dir() else Path(model)
-    target = source if out is None else Path(out)
-    modelfile.calibrated(source, found.temperature, target)
+    wanted = hub.id_of(str(model))
+    if wanted and out is None:
+        raise RecipeError("--out", f"not given, and {model} is on the hub", "Name the file to write")
+    source = hub.fetch(wanted) if wanted else api.model_path(Path(model))
+    target, watch = source if out is None else Path(out), watch or Silent()
+    with folder_lock(source.parent) if target == source and _is_run(source.parent) else nullcontext():
+        loaded = modelfile.load(source, str(pick_device(device)))
+        explaining.require_probabilities(loaded.task)
+        part = api.stores(model, loaded, data, (split,), watch)[0]
+        found = explaining.calibrate(loaded, part, partial(watch.bar, what=f"calibrating on {split}"))
+        modelfile.calibrated(source, found.temperature, target, digest=loaded.digest)
     return {"schema": 1, "model": str(target), "split": split, **found.to_json()}
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a training writes, or wrote, into the folder."""
+    return (folder / "recipe.yaml").is_file()

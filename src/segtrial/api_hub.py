@@ -31,6 +31,7 @@ def push(
     from segtrial.files import write_atomic
     from segtrial.reports import model_card, records
 
+    hub.require_name(repository)
     path = Path(model)
     file = api.model_path(path)
     header = modelfile.load(file).header.model_dump(by_alias=True, mode="json")  # loaded, so what is sent can be read

@@ -71,6 +71,7 @@ def explain(
     what happens where a patch hides them); what changes without one band of the image.
     """
     from segtrial import api, console
+    from segtrial.reports import wording
 
     box = None if region is None else _numbers(region)
     with console.watching() as watch:
@@ -83,7 +84,7 @@ def explain(
     else:
         print("\n".join(_pages(told)))
     for one in told["skipped"]:
-        typer.echo(f"skipped {one['path']}: {one['reason']}", err=True)
+        typer.echo(f"skipped {wording.plain(one['path'])}: {wording.plain(one['reason'])}", err=True)
     if told["skipped"]:
         raise typer.Exit(SKIPPED)
 

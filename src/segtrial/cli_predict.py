@@ -61,6 +61,8 @@ def predict(
     if max_pixels is not None and max_pixels < 1:
         raise RecipeError("--max-pixels", str(max_pixels), "Choose the number of pixels of the largest picture")
     words = None if save is None else [word.strip() for word in save.split(",") if word.strip()]
+    if words == []:
+        raise RecipeError("--save", "nothing is named", "Name what to write: --save labels,areas")
     with console.watching() as watch:
         report = api.predict(
             model, images, out, overlay=overlay, confidence=confidence, save=words, tile=tile, overlap=overlap,

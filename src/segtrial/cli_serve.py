@@ -14,7 +14,8 @@ def serve(
     model: Annotated[
         list[str],
         typer.Argument(
-            help="Run folders or model files, the first is the default; NAME=PATH names one.", show_default=False
+            help="Run folders, model files, owner/name on the hub; the first is the default, NAME=PATH names one.",
+            show_default=False,
         ),
     ],
     host: Annotated[str, typer.Option(help="The address to listen at. Others than this machine: see --token.")] = (
@@ -43,14 +44,14 @@ def serve(
     watch: Annotated[
         bool, typer.Option("--watch", help="Load a model anew when its file changes. SIGHUP does it once.")
     ] = False,
-    max_mb: Annotated[float, typer.Option(min=0.001, help="The largest body of a request, in MiB.")] = 32,
+    max_mb: Annotated[float, typer.Option(min=0.001, max=65536, help="The largest body of a request, in MiB.")] = 32,
     max_pixels: Annotated[int, typer.Option(min=1, help="The largest image.")] = 64_000_000,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more are told to come later (503).")] = 64,
     per_client: Annotated[
         int | None,
         typer.Option(min=1, help="Of those from one address (429). Default: as many as the queue.", show_default=False),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="The longest that an answer may take.")] = 60,
+    seconds: Annotated[float, typer.Option(min=0.1, max=86400, help="The longest that an answer may take.")] = 60,
 ) -> None:
     """Answer for pictures that come over HTTP, with a page for the browser.
 

@@ -16,7 +16,8 @@ from segtrial.errors import ModelFileError, RecipeError, RunError
 FILE = "model.safetensors"
 LOGIN = "log in (hf auth login, or HF_TOKEN)"
 
-_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
+_PART = r"[A-Za-z0-9][\w.-]{0,95}"  # no longer than the hub's own; ".." is none
+_ID = re.compile(rf"({_PART}/{_PART})(?:@({_PART}(?:/{_PART}){{0,9}}))?")
 _PATIENCE = 10.0  # seconds
 
 
@@ -26,6 +27,11 @@ class Id:
 
     repository: str
     revision: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The repository's, without its owner's."""
+        return self.repository.partition("/")[2]
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.revision}" if self.revision else self.repository
@@ -72,6 +78,13 @@ def _reached(repository: str, asked: Mapping[str, str | None]) -> bool:
     return True
 
 
+def require_name(repository: str) -> None:
+    """Raise RecipeError unless it is owner/name."""
+    found = _ID.fullmatch(repository)
+    if not found or found[2]:
+        raise RecipeError(repository, "no name of a repository", "Write owner/name, as on the hub")
+
+
 def push(repository: str, files: Mapping[str, Path | bytes], message: str, *, public: bool = False) -> tuple[str, str]:
     """Put files, by their names there, into a repository as one commit: its address, and the commit's.
 
@@ -80,9 +93,7 @@ def push(repository: str, files: Mapping[str, Path | bytes], message: str, *, pu
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
-    found = _ID.fullmatch(repository)
-    if not found or found[2]:
-        raise RecipeError(repository, "no name of a repository", "Write owner/name, as on the hub")
+    require_name(repository)
     if get_token() is None:
         raise RecipeError(repository, "nobody is logged in to the hub", LOGIN[0].upper() + LOGIN[1:])
     hub = HfApi(endpoint=_endpoint())

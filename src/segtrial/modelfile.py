@@ -128,12 +128,15 @@ def save(path: Path, network: Whole, header: Header) -> None:
     save_tensors(path, network.state_dict(), header.model_dump(by_alias=True, mode="json"))
 
 
-def calibrated(path: Path, temperature: float | int, out: Path) -> None:
+def calibrated(path: Path, temperature: float | int, out: Path, *, digest: str | None = None) -> None:
     """Write the model file `path` to `out` (which may be `path`) with another temperature, and nothing else changed.
 
-    Raises as `load` and `save` do.
+    `digest` is that of the model which the temperature was fitted to. Raises ModelFileError if the file holds another
+    one by now, and as `load` and `save` do.
     """
     loaded = load(path)
+    if digest not in (None, loaded.digest):
+        raise ModelFileError(path, "changed while its temperature was fitted", "Calibrate it again")
     save(out, loaded.network, loaded.header.model_copy(update={"temperature": float(temperature)}))
 
 

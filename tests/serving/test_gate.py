@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from segtrial import hub
 from segtrial.errors import RecipeError, Refused
 from segtrial.serving import decoding
 from segtrial.serving.gate import Door, told
@@ -23,6 +24,8 @@ from tests.serving.here import BODY, PNG, TOKEN, answering, error_of, run, still
         {"origin": "null"},
         {"origin": "http://127.0.0.1:9999"},
         {"origin": "http://localhost:8765"},
+        {"origin": "http://["},
+        {"origin": "http://[x]:8765"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
@@ -109,11 +112,12 @@ def test_who_may_enter_is_decided_before_anything_is_loaded(tmp_path):
         assert Wish(models, host=host, anyone=True).door() == Door(None, None)
         assert Wish(models, host=host, token=TOKEN).door() == Door(None, TOKEN)
     assert "pixels.example" in (Wish(models, host="0.0.0.0", token=TOKEN, names=("Pixels.example",)).door().hosts or ())
-    with pytest.raises(RecipeError, match="fewer than 8"):
-        Wish(models, token="short").door()
+    for token, found in (("short", "fewer than 8"), ("pässwörter", "letters that no header holds")):
+        with pytest.raises(RecipeError, match=found):
+            Wish(models, token=token).door()
 
 
-def test_models_are_called_as_their_folders(tmp_path):
+def test_models_are_called_as_their_folders_or_repositories(tmp_path, monkeypatch):
     for run_folder in ("a", "b"):
         (tmp_path / run_folder).mkdir()
         (tmp_path / run_folder / "model.safetensors").touch()
@@ -124,6 +128,9 @@ def test_models_are_called_as_their_folders(tmp_path):
         named([a, a])
     with pytest.raises(RecipeError, match="no model there"):
         named([str(tmp_path)])
+    monkeypatch.setattr(hub, "fetch", lambda wanted: tmp_path / "c.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert list(named(["me/street", "night=me/street@v2"])) == ["street", "night"]
 
 
 def test_what_is_counted():

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -331,3 +332,9 @@ def test_the_container_starts_what_there_is():
     assert entry[:2] == ["segtrial", "serve"]
     assert entry[entry.index("--port") + 1] == re.search(r"^EXPOSE (\d+)$", text, re.MULTILINE)[1]
     assert "USER segtrial" in text
+    sent = set((ROOT / ".dockerignore").read_text().split())
+    copied = [*re.search(r"^COPY (pyproject.*) \./$", text, re.MULTILINE)[1].split(), "src"]
+    assert sent == {"*", "**/__pycache__", *(f"!{name}" for name in copied)}, "nothing else is sent to the builder"
+    assert all((ROOT / name).exists() for name in copied)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {declared["readme"], *declared["license-files"]} <= set(copied), "the package is built from them"

@@ -28,6 +28,8 @@ STARTS = (PNG_START, b"\xff\xd8\xff", b"GIF8")
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 exchange height and width
+SUBFILE, MOST_COPIES = 254, 32
+"""The TIFF tag of which a set lowest bit says that a smaller copy follows; more copies than halvings there are not."""
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
 DEEP_GREY_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 CONVERTIBLE_MODES = frozenset({"RGB", "P", "CMYK", "YCbCr", "HSV", "RGBX"})
@@ -224,9 +226,22 @@ def _check_header(path: str | Path, picture: Image.Image) -> None:
     width, height = picture.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise _bomb(path, f"{height}x{width} pixels")
-    frames = getattr(picture, "n_frames", 1)  # only the formats that can hold several have the attribute
+    frames = _frames(picture)
     if frames > 1 and picture.format != "MPO":  # MPO: a camera's JPEG with a preview behind the photograph
         raise ImageError(path, f"it holds {frames} frames", "Save each frame as a file of its own")
+
+
+def _frames(picture: Image.Image) -> int:
+    """How many pictures a file holds, without the smaller copies of the first that a TIFF may have for viewers."""
+    count = getattr(picture, "n_frames", 1)  # only the formats that can hold several have the attribute
+    if picture.format != "TIFF" or not 1 < count <= MOST_COPIES:
+        return count
+    smaller = 0
+    for number in range(1, count):
+        picture.seek(number)
+        smaller += int(picture.tag_v2.get(SUBFILE, 0)) & 1  # type: ignore[attr-defined]
+    picture.seek(0)
+    return count - smaller
 
 
 def _bomb(path: str | Path, found: str) -> ImageError:

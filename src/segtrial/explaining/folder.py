@@ -25,6 +25,8 @@ from segtrial.prediction.sources import sources
 from segtrial.tasks import Task
 
 INDEX = "explained.json"
+TAKEN = ("explained", "index")
+"""Names of the index and of its page, which an image cannot have."""
 
 Read = Callable[[], tuple[Pixels, Plane | None]]
 
@@ -54,7 +56,7 @@ def picture_jobs(images: Sequence[str | Path], out: Path, channels: int, dataset
     known = {} if dataset is None else _items(dataset)
     jobs, writer = [], dict[str, Path]()
     for path, relative in sources(images, out):
-        name = relative.with_suffix("").as_posix()
+        name = _page_name(relative.with_suffix("").as_posix())
         if writer.setdefault(name, path) != path:
             found = f"both {writer[name]} and {path} would be explained there"
             raise DataError(out / f"{name}.html", found, "Rename one, or explain them into different folders")
@@ -154,4 +156,8 @@ def _of_part(part: Part, index: int) -> Job:
         sample = part[index]
         return sample.image, sample.target
 
-    return Job(part.keys[index], part.keys[index], read)
+    return Job(_page_name(part.keys[index]), part.keys[index], read)
+
+
+def _page_name(name: str) -> str:
+    return f"{name}_image" if name.lower() in TAKEN else name

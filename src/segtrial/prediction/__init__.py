@@ -5,6 +5,7 @@ rasters.py     a picture or array file                  ->  its pixels as traini
 tiles.py       rows of an image of any size             ->  blended scores, strip by strip
 flips.py       one image                                ->  several views, and their scores brought back
 writing.py     the answer, strip by strip               ->  PNG, GeoTIFF, probabilities, polygons
+collisions.py  pictures and names of their answers      ->  nobody's file is overwritten
 folder.py      all of these                             ->  a folder of answers, resumable, and its tables
 on_ray.py      chunks of a folder's pictures            ->  the same, by the nodes of a Ray cluster
 """

@@ -9,7 +9,6 @@ Images of one size that follow each other go through the network together. Which
 pictures alone, not by what is left of it, so a run that was killed ends with the bits of one that was not.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +18,16 @@ import numpy as np
 import torch
 
 from segtrial.drawing import Pixels
-from segtrial.errors import DataError, ImageError
+from segtrial.errors import ImageError, RunError
 from segtrial.files import folder_lock, remove_partials, sha256, sha256_file
 from segtrial.hardware import pick_precision
 from segtrial.models._whole import Whole
 from segtrial.prediction.asking import Asker
+from segtrial.prediction.collisions import require_apart, require_free, require_short
 from segtrial.prediction.flips import views
 from segtrial.prediction.journal import Entry, Journal, Notes
 from segtrial.prediction.rasters import Look, look_at, pixel_limit, place_of, rows_of
-from segtrial.prediction.saved import endings_of, wanted_words
+from segtrial.prediction.saved import endings_of, tables_of, wanted_words
 from segtrial.prediction.sources import sources
 from segtrial.prediction.tables import write_answers, write_areas, write_coco
 from segtrial.prediction.tiles import Block, Tiling, blocks, pixels_together
@@ -68,7 +68,7 @@ class PredictionReport:
 
 @dataclass(frozen=True)
 class How:
-    """All that decides what is written for a picture, but the model: see `predict_files`."""
+    """All that decides what is written for a picture: see `predict_files`."""
 
     words: frozenset[str]
     precision: str
@@ -76,6 +76,8 @@ class How:
     tta: str
     max_pixels: int | None
     resume: bool
+    digest: str
+    """Of the model: whoever answers elsewhere must have loaded the same."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +192,18 @@ def predict_files(
     other processes ask the network; what they write is the same.
 
     Raises, before any work: DataNotFound if an input names nothing; DataError if two inputs would have one
-    output, or an output would overwrite an input; RunError if `out` cannot be written, is in use or holds answers of
-    another model; RecipeError for a word of `save` or `tta` that there is not.
+    output, or an output would overwrite an input or, in a folder where nothing was answered yet, any file; RunError if
+    `out` cannot be written, is in use or holds answers of another model; RecipeError for a word of `save` or `tta` that
+    there is not.
     """
     task = model.task
     words = wanted_words(task, save, overlay, confidence)
-    how = How(words, precision, tiling, tta, max_pixels, resume)
+    how = How(words, precision, tiling, tta, max_pixels, resume, model.digest)
     views(tta)
     jobs = [_Job(source, relative) for source, relative in sources(inputs, out)]
-    _require_apart(jobs, out, endings_of(task, words))
+    named = [(job.source, job.name) for job in jobs]
+    require_apart(named, out, endings_of(task, words))
+    require_free(named, out, endings_of(task, words), tables_of(task, words))
     with pixel_limit(max_pixels), folder_lock(out):
         remove_partials(out)
         work = _Work.of(model, how, out, Journal(out, model.digest), strip_progress)
@@ -211,7 +216,13 @@ def predict_files(
 
 
 def answer_chunk(model: Model, how: How, out: Path, chunk: Chunk) -> Outcome:
-    """Answer for the pictures of a chunk into `out`; whoever made it notes what was done."""
+    """Answer for the pictures of a chunk into `out`; whoever made it notes what was done.
+
+    Raises RunError for another model than that of whoever made it.
+    """
+    if model.digest != how.digest:
+        found = f"another model lies there for whoever answers (sha256 {model.digest:.12}, not {how.digest:.12})"
+        raise RunError("MODEL", found, "Give all the same file, and leave it alone until the end")
     work = _Work.of(model, how, out, Notes(out, chunk.noted))
     with pixel_limit(how.max_pixels):
         for group in chunk.groups:
@@ -246,27 +257,13 @@ def _chunks(groups: Iterable[dict[_Job, Look]], journal: Notes) -> Iterator[Chun
         yield Chunk(tuple(some), journal.of(job.name for each in some for job in each))
 
 
-def _require_apart(jobs: Iterable[_Job], out: Path, endings: Sequence[str]) -> None:
-    """No output may be written twice or over an input."""
-    jobs = list(jobs)
-    inputs = {job.source.resolve(): job.source for job in jobs}
-    writer: dict[str, Path] = {}
-    for job in jobs:
-        for path in (out / f"{job.name}{ending}" for ending in endings):
-            if path.resolve() in inputs:
-                raise DataError(inputs[path.resolve()], "an input that would be overwritten", "Choose another --out")
-            other = writer.setdefault(os.path.normcase(path), job.source)
-            if other != job.source:
-                found = f"both {other} and {job.source} would be answered there"
-                raise DataError(path, found, "Rename one, or predict them into different folders")
-
-
 def _groups(jobs: Iterable[_Job], work: _Work) -> Iterator[dict[_Job, Look]]:
     """Pictures that go through the network together, in order."""
     group: dict[_Job, Look] = {}
     for job in jobs:
         try:
             look = look_at(job.source)
+            require_short(job.source, job.name, work.endings)
         except ImageError as error:
             work.skip(job, error)
             continue
@@ -282,7 +279,12 @@ def _answer_group(group: dict[_Job, Look], work: _Work, resume: bool) -> None:
     """Answer for the pictures of a group that are not answered yet; all of them go through the network."""
     left: dict[_Job, str] = {}
     for job, look in group.items():
-        note = work.note(job, look)
+        try:
+            note = work.note(job, look)
+        except OSError as error:  # it has gone since it was looked at
+            found = f"cannot be read any more ({error.strerror})"
+            work.skip(job, ImageError(job.source, found, "Restore it, or leave it out"))
+            continue
         if resume and work.journal.find(job.name, note, [f"{job.name}{ending}" for ending in work.endings]):
             work.kept.add(job)
         else:
@@ -320,7 +322,10 @@ def _answer_whole(images: dict[_Job, Pixels], group: dict[_Job, Look], left: dic
     for job, image, scores in zip(images, pixels, answers, strict=True):
         if job in left:
             height, width = image.shape[1:]
-            _write(job, group[job], (height, width), left[job], [Block(image, scores)], work)
+            try:
+                _write(job, group[job], (height, width), left[job], [Block(image, scores)], work)
+            except ImageError as error:  # of where it lies on the ground
+                work.skip(job, error)
 
 
 def _skip_large(job: _Job, look: Look, work: _Work) -> None:

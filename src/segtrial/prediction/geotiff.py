@@ -29,11 +29,23 @@ class Georeference:
 
 
 def georeference(tags: Mapping[int, object]) -> Georeference | None:
-    """What the tags of a TIFF say of its place; None if they say nothing."""
+    """What the tags of a TIFF say of its place; None if they say nothing. Raises ValueError if that is no place."""
     found = {tag: tags[tag] for tag in GEOREFERENCE if tags.get(tag) is not None}
     if 34735 not in found and 33550 not in found and 34264 not in found:
         return None
-    return Georeference(tuple((tag, value if isinstance(value, str) else tuple(value)) for tag, value in found.items()))  # type: ignore[arg-type]
+    return Georeference(tuple((tag, _checked(tag, value)) for tag, value in found.items()))
+
+
+def _checked(tag: int, value: object) -> tuple[float, ...] | tuple[int, ...] | str:
+    """The values of a tag in its type; one alone comes without a tuple."""
+    kind, values = GEOREFERENCE[tag], value if isinstance(value, tuple) else (value,)
+    if kind == "s" and isinstance(value, str):
+        return value
+    if kind == "H" and all(isinstance(one, int) and 0 <= one < 2**16 for one in values):
+        return values
+    if kind == "d" and not isinstance(value, str | bytes):
+        return tuple(float(one) for one in values)  # type: ignore[arg-type]
+    raise ValueError(f"its tag {tag}, of where it lies on the ground, holds {value!r:.60}")
 
 
 class TiffRows:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from segtrial.data._npz import HEADERS
-from segtrial.data.pictures import RANGE_FIX, eight_bits, opened, read_image
+from segtrial.data.pictures import ORIENTATION, RANGE_FIX, eight_bits, opened, read_image
 from segtrial.drawing import Pixels
 from segtrial.errors import ImageError
 from segtrial.prediction.geotiff import Georeference, georeference
@@ -96,11 +96,16 @@ def rows_of(look: Look, channels: int) -> Iterator[Raster]:
 
 
 def place_of(look: Look) -> Georeference | None:
-    """Where on the ground a GeoTIFF lies."""
+    """Where on the ground a GeoTIFF lies. Raises ImageError if its tags are damaged, or speak of turned pixels."""
     if look.format != "TIFF":
         return None
     with pixel_limit(ANY), opened(look.path) as picture:
-        return georeference(dict(picture.tag_v2))  # type: ignore[attr-defined]
+        tags: dict[int, object] = dict(picture.tag_v2)  # type: ignore[attr-defined]
+        place = georeference(tags)
+    if place is not None and tags.get(ORIENTATION, 1) != 1:
+        found = "it lies on the ground, and its pixels are stored turned"
+        raise ImageError(look.path, found, "Turn the pixels, and save it without an orientation")
+    return place
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from segtrial.errors import RecipeError, nearest
+from segtrial.prediction.tables import AREAS, COCO, TABLE
 from segtrial.prediction.writing import POLYGONS, PROBABILITIES
 from segtrial.tasks import Task
 
@@ -27,6 +28,12 @@ def wanted_words(task: Task, save: Sequence[str] | None, overlay: bool, confiden
             raise RecipeError("--save", f"{word!r} is nothing that {task.name} writes", f"{nearest(word, there)}{fix}")
     left_out = {*["overlay"] * (not overlay), *["confidence"] * (not confidence)}
     return frozenset(save if save is not None else set(USUAL) & set(there)) - left_out
+
+
+def tables_of(task: Task, words: frozenset[str]) -> tuple[str, ...]:
+    """The names of the tables of all images."""
+    wanted = {"areas": AREAS, "polygons": COCO}
+    return (*(name for word, name in wanted.items() if word in words), *[TABLE] * (task.content == "classes"))
 
 
 def endings_of(task: Task, words: frozenset[str]) -> tuple[str, ...]:

@@ -47,12 +47,11 @@ def _is_list(given: str | Path) -> bool:
 
 
 def _listed(given: str | Path, out: Path) -> Iterator[Named]:
-    """What the lines of a list name; a name of nothing is left to be reported with the pictures that are skipped."""
+    """What the lines of a list name; a line that names nothing is left to be reported with the pictures skipped."""
     for line in _lines(given):
-        if os.path.exists(line) or glob.has_magic(line):  # False also for a name that is too long
-            yield from _named_by(line, out)
-        else:
-            yield Path(line), Path(Path(line).name)
+        there = os.path.exists(line) or glob.has_magic(line)  # False also for a name that is too long
+        found = list(_named_by(line, out)) if there else []
+        yield from found or [(Path(line), Path(Path(os.path.abspath(line)).name))]
 
 
 def _lines(given: str | Path) -> list[str]:
@@ -73,9 +72,11 @@ def _named_by(given: str | Path, out: Path) -> Iterator[Named]:
         yield path, Path(path.name)
     elif glob.has_magic(str(given)):
         base = _base(path)
+        inside = base.resolve() in out.resolve().parents  # what an earlier run wrote there is no picture to answer
         for match in map(Path, sorted(glob.glob(str(path), recursive=True))):
-            pictures = _below(match, out) if match.is_dir() else [match] * _is_picture(match)
-            yield from ((picture, picture.relative_to(base)) for picture in pictures)
+            if not (inside and out.resolve() in (match.resolve(), *match.resolve().parents)):
+                pictures = _below(match, out) if match.is_dir() else [match] * _is_picture(match)
+                yield from ((picture, picture.relative_to(base)) for picture in pictures)
     else:
         beside = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataNotFound(path, "there is no such file or folder", f"{nearest(path.name, beside)}Check the name")

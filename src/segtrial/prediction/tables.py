@@ -18,9 +18,12 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """One table, UTF-8. Text that a spreadsheet would calculate gets an apostrophe before it."""
+    """One table, UTF-8; of a name that is none, each odd byte as `\\udc..`.
+
+    Text that a spreadsheet would calculate gets an apostrophe before it.
+    """
     with writing(path) as file:
-        text = io.TextIOWrapper(file, "utf-8", newline="")
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([_cell(name) for name in head])
         writer.writerows([_cell(value) for value in row] for row in rows)

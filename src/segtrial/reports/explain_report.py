@@ -3,8 +3,10 @@
 The pages ask no address for anything; the index links to the others by their places in the folder.
 """
 
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -137,7 +139,7 @@ def _card(one: Explained) -> dict[str, Any]:
     head = _headline(one.told)
     return {
         "name": wording.plain(one.name),
-        "page": f"{one.name}.html",
+        "page": quote(os.fsencode(f"{one.name}.html")),
         "words": " ".join(head) if head else "",
         "panels": [panel for panel in answer_panels(one) if panel.title in CARD],
         "small": max(one.told["explained_size"]) < 200,

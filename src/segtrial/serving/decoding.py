@@ -6,6 +6,7 @@ tensors   JSON of the Open Inference Protocol -> one to eight images of one size
 """
 
 import json
+import logging
 import math
 import sys
 import warnings
@@ -46,6 +47,7 @@ def start(settings: dict[str, Any]) -> tuple[dict[str, Any], Handler]:
     """`settings`: the largest image in `pixels`. Memory beyond what that takes is refused by the system."""
     Image.MAX_IMAGE_PIXELS = settings["pixels"]
     warnings.simplefilter("ignore")  # of decoders, about files that are not ours
+    logging.disable()
     _limit_memory(2**29 + BYTES_A_PIXEL * settings["pixels"])
     return {}, handle
 

@@ -156,10 +156,18 @@ def told(fault: Exception, *, plain: bool = False) -> tuple[int, list[tuple[byte
 
 def _check_origin(host: str, headers: Mapping[str, str]) -> None:
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _address(origin) != host.lower():
         raise Refused(403, "Origin", f"{origin[:80]!r} is another site", "Send requests from this server's own page")
     if site not in ("none", "same-origin"):
         raise Refused(403, "Sec-Fetch-Site", repr(site[:40]), "Send requests from this server's own page")
+
+
+def _address(origin: str) -> str | None:
+    """Host and port of an Origin header; None of one that has none, such as null."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:  # brackets without an address
+        return None
 
 
 def _knows(token: str, headers: Mapping[str, str]) -> bool:

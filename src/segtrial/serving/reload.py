@@ -47,6 +47,14 @@ class Served:
     def ready(self) -> bool:
         return self.version.batcher.staff.ready
 
+    @property
+    def stamp(self) -> str:
+        """Of the file as it is now; "" if it is gone."""
+        try:
+            return stamp(self._path)
+        except UserError:
+            return ""
+
     async def start(self) -> "Served":
         """Raises UserError if there is no such model."""
         self.version = await self._load()
@@ -62,6 +70,9 @@ class Served:
                 new = await self._load()
             except UserError as error:
                 raise Refused(409, f"model {self.name}", _without_place(error), error.fix) from error
+            except OSError as error:  # no memory, or no file descriptor, for one more process
+                found = f"no process can be started for the new file ({error.strerror})"
+                raise Refused(503, f"model {self.name}", found, "Try again later", retry=10) from error
             different = [what for what in SAME if new.info[what] != old.info[what]]
             if different:
                 await new.batcher.stop()

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from segtrial import hub
 from segtrial.errors import RecipeError, Refused, UserError
 from segtrial.hardware import threads
 from segtrial.serving import decoding, network
@@ -26,7 +27,7 @@ from segtrial.serving.gate import LOOPBACK, App, Door
 from segtrial.serving.limits import Limits
 from segtrial.serving.metrics import Metrics
 from segtrial.serving.protocol import HEAD_BYTES, impatient
-from segtrial.serving.reload import Served
+from segtrial.serving.reload import SAME, Served
 from segtrial.serving.service import Service
 from segtrial.serving.workers import Crew, Staff
 
@@ -66,9 +67,9 @@ class Wish:
         if not local and self.token is None and not self.anyone:
             fix = "Add --token (a secret that clients must send), or --anyone if everybody there may ask"
             raise RecipeError(f"--host {self.host}", "others than this machine's users could reach it", fix)
-        if self.token is not None and len(self.token) < SHORTEST_TOKEN:
-            fix = "Choose a longer one, or --token new"
-            raise RecipeError("--token", f"fewer than {SHORTEST_TOKEN} letters", fix)
+        if self.token is not None and (len(self.token) < SHORTEST_TOKEN or not self.token.isascii()):
+            found = f"fewer than {SHORTEST_TOKEN} letters" if self.token.isascii() else "letters that no header holds"
+            raise RecipeError("--token", found, "Choose a longer one of ASCII letters, or --token new")
         known = frozenset({*LOOPBACK, self.host.lower(), *(name.lower() for name in self.names)})
         return Door(known if local or self.names else None, self.token)
 
@@ -97,7 +98,8 @@ async def _serve(wish: Wish, door: Door, listener: socket.socket, started: Calla
 
     async def hire(path: Path) -> Staff:
         settings = {"path": str(path), "device": wish.device, "tile": wish.tile}
-        return await Crew(network.start, settings, size=1, seconds=limits.seconds, died=died).start()
+        same = (*SAME, "mean_color")
+        return await Crew(network.start, settings, size=1, seconds=limits.seconds, died=died, same=same).start()
 
     models: dict[str, Served] = {}
     service = Service(models, readers, limits, metrics)
@@ -188,9 +190,14 @@ class _Notes:
 
 
 async def _watch(service: Service) -> None:
+    """Once for each change of a file: one that cannot be served is tried again when it has changed again."""
+    seen = [served.version.stamp for served in service.models.values()]
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        await _reload(service)
+        now = [served.stamp for served in service.models.values()]
+        if now != seen:
+            await _reload(service)
+        seen = now
 
 
 async def _reload(service: Service) -> None:
@@ -228,18 +235,20 @@ def _count_death(metrics: Metrics) -> None:
 
 
 def named(words: list[str]) -> dict[str, Path]:
-    """Model files by name, of words such as runs/first, NAME=runs/first or model.safetensors.
+    """Model files by name, of words such as runs/first, NAME=runs/first, model.safetensors or owner/name on the hub.
 
-    A run is called as its folder, a file as its stem. Raises RecipeError if two have one name.
+    A run is called as its folder, a file as its stem. Raises RecipeError if two have one name, and ModelFileError for
+    what the hub does not have.
     """
     found: dict[str, Path] = {}
     for word in words:
         name, _, rest = word.partition("=")
         given = Path(word) if not rest or Path(word).exists() else Path(rest)
-        path = given / "model.safetensors" if given.is_dir() else given
+        wanted = hub.id_of(str(given))
+        path = hub.fetch(wanted) if wanted else given / "model.safetensors" if given.is_dir() else given
         if not path.is_file():
             raise RecipeError(word, "no model there", "Name a run folder that has finished, or a model file")
-        own = given.resolve().name if given.is_dir() else _stem(path)
+        own = wanted.name if wanted else given.resolve().name if given.is_dir() else _stem(path)
         called = own if given == Path(word) else name
         if called in found:
             raise RecipeError(word, f"{called!r} is the name of {found[called]} too", f"Give it one: other={given}")

@@ -85,13 +85,22 @@ class Worker:
 class Crew:
     """`size` processes that do the same, each one frame at a time, ended if it takes longer than `seconds`.
 
-    `died` is told of each that ends unasked; another one takes its place.
+    `died` is told of each that ends unasked; another one takes its place, unless it says something else of itself than
+    the first did under the words of `same`.
     """
 
     def __init__(
-        self, make: Make, settings: dict[str, Any], *, size: int, seconds: float | int, died: Callable[[], None]
+        self,
+        make: Make,
+        settings: dict[str, Any],
+        *,
+        size: int,
+        seconds: float | int,
+        died: Callable[[], None],
+        same: Sequence[str] = (),
     ):
         self._make, self._settings, self._size, self._seconds, self._died = make, settings, size, seconds, died
+        self._same = same
         self._idle: asyncio.Queue[Worker] = asyncio.Queue()
         self._workers: set[Worker] = set()
         self._tasks: set[asyncio.Task] = set()
@@ -155,6 +164,10 @@ class Crew:
                 hello = await self._thread(worker.hello)
         except (EOFError, OSError):
             hello = {"error": ["a process", "it died while it started", "See what it printed above"]}
+        different = [word for word in self._same if self.hello and hello.get(word) != self.hello[word]]
+        if different and "error" not in hello:
+            found = f"its file was exchanged for one with another {' and another '.join(different)}"
+            hello = {"error": ["a process", found, "Put the file back"]}
         if "error" in hello:
             await self._thread(worker.end)
             raise UserError(*hello["error"])
