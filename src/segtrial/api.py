@@ -17,18 +17,21 @@ from segtrial.api_compare import compare as compare  # a verb like those below
 from segtrial.api_compare import report as report
 from segtrial.api_explain import calibrate as calibrate
 from segtrial.api_explain import explain as explain
+from segtrial.api_fit import fit as fit
 from segtrial.api_hub import push as push
 from segtrial.api_tune import tune as tune
 from segtrial.data import SplitOptions, open_dataset, own_augment
 from segtrial.data.cache import Store, open_store
 from segtrial.data.sample import Dataset
+from segtrial.drawing import Pixels
 from segtrial.errors import DataError, DataNotFound, DeviceError, RunError, nearest
+from segtrial.errors import UserError as UserError  # what all verbs raise, for whoever wants to catch it
 from segtrial.hardware import keep_memory, pick_device, pick_precision
 from segtrial.modelfile import Loaded
 from segtrial.prediction import PredictionReport
 from segtrial.prediction.on_ray import place
 from segtrial.recipe import BUDGETS, Recipe, budgeted, from_tree, override, read, tree_of
-from segtrial.tasks import TASKS
+from segtrial.tasks import TASKS, Answer
 from segtrial.training import Silent, Watch, batch_test, first_weights, opening, rate_test
 
 Source = str | Path
@@ -313,6 +316,17 @@ def predict(
             strip_progress=lambda done, total: watch.bar(done, total, "rows of tiles"),
             elsewhere=elsewhere,
         )
+
+
+def answer(model: Source | Loaded, image: Pixels) -> Answer:
+    """A model's answer for one image in memory, `c h w`: uint8, or float32 in [0, 1].
+
+    `values` are class indices `h w`; of other tasks a mask for each class `k h w`, the colours `3 h w` in [0, 1], or
+    the probability of each class `k`; see `segtrial.tasks.Answer`. Where there are many images, give what `load`
+    returns. Raises ImageError if the channels are not the network's, and UserError as `load` does.
+    """
+    loaded = model if isinstance(model, Loaded) else load(model)
+    return prediction.answer(loaded.network, loaded.task, image)
 
 
 def _load_on(model: str, device: str) -> Loaded:
