@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from segtrial import cli_fit, fitdoctor
+from segtrial import api_fit, fitdoctor
 from segtrial.errors import RunError
 from segtrial.recipe import from_tree
 from segtrial.reports import records
@@ -92,7 +92,7 @@ def test_a_test_part_that_is_harder_than_val(data, tmp_path, own_cache):
     shutil.copytree(data, tmp_path / "data")
     shutil.copytree(wrong / "train", tmp_path / "data" / "test")
     run = fit_runs.run(tmp_path / "run", tmp_path / "data", steps=120)
-    told = cli_fit.examined(run, untouched=True)
+    told = api_fit.fit(run, untouched=True)
     (found,) = [finding for finding in told["findings"] if finding["code"] == "val_flatters"]
     assert found["evidence"]["part"] == "test"
     assert found["evidence"]["interval"][0] > 0.1
