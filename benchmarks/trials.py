@@ -5,12 +5,13 @@
 
 CamVid is made small first (128x96, by area; masks by their nearest pixel): two cores can then train five seeds of
 everything. A trial that is in results/trials with the seeds and variants of its file is not run again; one that was
-stopped goes on. Of each, results keep what holds no picture of the data: the rule, the result, rows, tables, page.
+stopped goes on. Of each, results keep what holds no picture of the data: the rule, the result, curves, tables, page.
 """
 
 import argparse
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from segtrial.comparison.request import read_request
 from segtrial.console import watching
 from segtrial.files import write_atomic
 from segtrial.reports import comparison_records, comparison_report
+from segtrial.reports.comparison_records import Comparison
 
 HERE = Path(__file__).resolve().parent.parent
 SIZE = (128, 96)
@@ -33,6 +35,7 @@ CLASSIFIER = {
     "threads": 1,
 }
 """Of six kinds of photos; its encoder is carried into a segmenter."""
+CURVES = "curves.json"
 KEPT = ("comparison.yaml", "comparison.json", "comparison.csv", "comparison.md", "comparison.tex")
 
 
@@ -75,6 +78,8 @@ def run(file: Path, workers: int) -> None:
     kept, out = HERE / "results/trials" / file.stem, HERE / "runs/trials" / file.stem
     if is_done(file, kept):
         print(f"{file.stem}: in {kept.relative_to(HERE)}")
+        if not (kept / CURVES).exists() and (out / "comparison.json").exists():
+            keep(out, kept)
         return
     print(f"{file.stem}: running in {out.relative_to(HERE)}", flush=True)
     with watching() as watch:
@@ -95,12 +100,39 @@ def is_done(file: Path, kept: Path) -> bool:
 
 
 def keep(out: Path, kept: Path) -> None:
-    """Copy rule, result and tables; the page is the one without pictures of the data."""
+    """Copy rule, result and tables, and the runs' curves; the page is the one without pictures of the data."""
     kept.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copyfile(out / name, kept / name)
     found = replace(comparison_records.read(out), shown=())
     write_atomic(kept / "comparison.html", comparison_report.render(found).encode())
+    write_atomic(kept / CURVES, (json.dumps(curves(found), separators=(",", ":")) + "\n").encode())
+
+
+def curves(found: Comparison) -> dict[str, Any]:
+    """Of each variant and seed: steps, losses and scores, of train (single batches) and of val."""
+    score = found.told["score"]
+    lines = {
+        variant: {str(seed): {"train": runs[0].train, "val": runs[0].val} for seed, runs in seeds.items()}
+        for variant, seeds in found.runs.items()
+    }
+    return {
+        "schema": 1,
+        "score": score,
+        "variants": {
+            variant: {seed: {part: _columns(log, score) for part, log in run.items()} for seed, run in seeds.items()}
+            for variant, seeds in lines.items()
+        },
+    }
+
+
+def _columns(log: Sequence[Mapping[str, Any]], score: str) -> dict[str, list[Any]]:
+    columns = {"steps": "step", "losses": "loss", "scores": score}
+    return {name: [_rounded(line.get(field)) for line in log] for name, field in columns.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
