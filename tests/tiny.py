@@ -7,6 +7,7 @@ from PIL import Image
 
 NAMES = ("sky", "ground", "pole")
 SIZE = (24, 32)
+MODEL = "compact:width=8"
 STEPS = 2
 SETTINGS = ("optimizer.name=sgd", "threads=1", "checkpoint_seconds=1000", "evaluations=1", "precision=float32")
 
@@ -39,4 +40,4 @@ def scene(rng: np.random.Generator) -> np.ndarray:
 def words(data: Path, out: Path, *more: str) -> list[str]:
     """The command line that trains a tiny run, with `more` at its end."""
     settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    return ["train", "--data", str(data), "--out", str(out), "--steps", str(STEPS), *settings, *more]
+    return ["train", "--model", MODEL, "--data", str(data), "--out", str(out), "--steps", str(STEPS), *settings, *more]

@@ -246,7 +246,7 @@ def test_workers_must_be_able_to_import_it(monkeypatch):
 
 @pytest.fixture
 def run(tiny_data, tmp_path, own_cache):
-    return sg.train(data=tiny_data, out=tmp_path / "run", steps=tiny.STEPS, settings=tiny.SETTINGS, augment=darkened)
+    return sg.train(tiny.MODEL, tiny_data, tmp_path / "run", steps=tiny.STEPS, settings=tiny.SETTINGS, augment=darkened)
 
 
 def test_a_run_knows_the_source_and_goes_on_with_no_other(run, tiny_data, tiny_run, tmp_path, own_cache, capsys):
@@ -254,7 +254,7 @@ def test_a_run_knows_the_source_and_goes_on_with_no_other(run, tiny_data, tiny_r
     assert f"own: {word_of(darkened)}" in recipe.read_text()
     assert run.model.read_bytes() != sg.Run(tiny_run).model.read_bytes()
 
-    words = {"data": tiny_data, "steps": tiny.STEPS, "settings": tiny.SETTINGS}
+    words = {"model": tiny.MODEL, "data": tiny_data, "steps": tiny.STEPS, "settings": tiny.SETTINGS}
     assert sg.train(**words, out=run.path, augment=darkened) == run  # finished
     again = sg.train(recipe=recipe, out=tmp_path / "again", augment=darkened)
     assert again.model.read_bytes() == run.model.read_bytes()
@@ -273,5 +273,5 @@ def test_a_run_knows_the_source_and_goes_on_with_no_other(run, tiny_data, tiny_r
 
 def test_nothing_is_left_where_a_function_fails_before_training(tiny_data, tmp_path, own_cache):
     with pytest.raises(RecipeError, match="augment=too_small"):
-        sg.train(data=tiny_data, out=tmp_path / "run", steps=2, settings=tiny.SETTINGS, augment=too_small)
+        sg.train(tiny.MODEL, tiny_data, tmp_path / "run", steps=2, settings=tiny.SETTINGS, augment=too_small)
     assert not Path(tmp_path / "run").exists()

@@ -144,7 +144,7 @@ def test_what_cannot_be_described_is_said(make, cache, tmp_path):
             inspect(make(all_masks(labels([0], (48, 64))) | good(labels([0]))), cache=cache), tmp_path / "x"
         )
     with pytest.raises(DataError, match="says everything that train needs"):
-        write_description(inspect("toytown:scenes=4,size=32x48", cache=cache), tmp_path / "x.yaml")
+        write_description(inspect("toytown:scenes=4,frames=1,size=32x48", cache=cache), tmp_path / "x.yaml")
 
 
 def test_folders_of_classes_are_recognised(make, cache):

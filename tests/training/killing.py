@@ -62,12 +62,12 @@ class Forks:
 
 
 def train_words(out: Path, *extra: str) -> list[str]:
-    """A run of a few seconds that saves its state after every step."""
+    """A run of a second that saves its state after every step."""
     settings = [
         "checkpoint_seconds=0", "progress_steps=3", "threads=1", "precision=float32", "evaluations=3",
         "phases=[{share: .5, batch: 3, crop: 1.0, scale: [.8, 1.2]}, {share: .5, batch: 2, crop: 1.0, scale: [1, 1]}]",
     ]  # fmt: skip
-    words = ["train", "--model", "compact:width=8", "--data", "toytown:scenes=6,frames=2,size=32x48", "--steps", "10"]
+    words = ["train", "--model", "compact:width=8", "--data", "toytown:scenes=6,frames=2,size=32x48", "--steps", "6"]
     return [*words, "--out", str(out), *(word for each in settings for word in ("--set", each)), *extra]
 
 

@@ -2,6 +2,7 @@
 
 import random
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,21 @@ def uninterrupted(forks, tmp_path_factory):
     return ended["seconds"], digests(folder / "first")
 
 
-@pytest.mark.parametrize("name", FAILPOINTS)
+FIRST = (
+    "write.open:1", "write.before_sync:4", "write.after_sync:1", "write.after_rename:2", "write.after_rename:9",
+    "append.before:3", "append.half:1", "append.after:4", "checkpoint.before_prune:3", "checkpoint.after_prune:1",
+    "finish.after_model:1", "finish.before_evaluation:1",
+)  # fmt: skip
+"""One passage of each moment, or two; the others are slow."""
+
+
+def slow(params: Sequence[str], *, but: Sequence[str]) -> list:
+    """All of them, slow but for a few."""
+    assert set(but) <= set(params)
+    return [one if one in but else pytest.param(one, marks=pytest.mark.slow) for one in params]
+
+
+@pytest.mark.parametrize("name", slow(FAILPOINTS, but=FIRST))
 def test_killed_at_a_named_moment(forks, uninterrupted, tmp_path, name):
     ended = forks.run(train_words(tmp_path / "run"), failpoint=name)
     assert ended["code"] == -signal.SIGKILL, f"nothing passes {name}: {ended}"
@@ -51,7 +66,7 @@ def test_killed_again_and_again(forks, uninterrupted, tmp_path):
 MOMENTS = ("write.after_rename:1", "append.before:1", "append.after:2", "checkpoint.before_prune:1", "write.open:4")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", slow(MOMENTS, but=("write.after_rename:1", "append.after:2", "write.open:4")))
 @pytest.mark.parametrize(("number", "code"), [("TERM", 143), pytest.param("INT", 130, marks=pytest.mark.slow)])
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(forks, uninterrupted, tmp_path, moment, number, code):
     words = train_words(tmp_path / "run", "--set", "checkpoint_seconds=1000")

@@ -31,9 +31,14 @@ def test_all_weights_are_taken_over(first, tmp_path):
 
 
 def test_a_network_that_shares_nothing_is_refused(first, tmp_path):
-    with pytest.raises(RunError, match=r"a compact, of whose \d+ tensors \d fit unet. Train a compact"):
+    with pytest.raises(RunError, match=r"a compact, of whose \d+ tensors \d fit unet:width=4\. Train a compact"):
         st.train(
-            "unet", "toytown:scenes=6,frames=2,size=32x48", tmp_path / "run", steps=1, start=first.path, settings=WORDS
+            "unet:width=4",
+            "toytown:scenes=6,frames=2,size=32x48",
+            tmp_path / "run",
+            steps=1,
+            start=first.path,
+            settings=WORDS,
         )
     assert not (tmp_path / "run" / "plan.json").exists()  # so that the right command may use the folder
 
