@@ -1,6 +1,7 @@
 """What tests of several rooms share: a tiny data set, a finished run on it, and a cache of their own."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -15,6 +16,12 @@ from tests import tiny
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads: workers of pytest-xdist share the cores
 os.environ["SEGTRIAL_CACHE"] = tempfile.mkdtemp(prefix="segtrial-tests-")  # never the user's
 atexit.register(shutil.rmtree, os.environ["SEGTRIAL_CACHE"], ignore_errors=True)
+gc.disable()  # until every test is found: what is imported by then stays, and is not looked through again and again
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
