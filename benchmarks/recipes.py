@@ -4,9 +4,11 @@
     python benchmarks/recipes.py DATA_ROOT --only r1-fcn-carried r4-tuned
 
 DATA_ROOT holds the folders that the headers of the recipes name: camvid, camseq01, celebamask19_256, cifar10,
-scenes64. One recipe runs after the other, those first that others start from; runs go to runs/recipes. A recipe whose
-record fits what its file says now is not run again, one that was stopped goes on. One that fails is recorded with its
-message and tried again the next time; the others are run nevertheless, and the exit code is 1.
+scenes64. For the small budget streets and faces are made small first, so that a core can train and score on them in
+minutes; it is the same command on a smaller set. One recipe runs after the other, those first that others start from;
+runs go to runs/recipes. A recipe whose record fits what its file says now is not run again, one that was stopped goes
+on. One that fails is recorded with its message and tried again the next time; the others are run nevertheless, and the
+exit code is 1.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import shlex
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,18 +26,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 import segtrial as st
 from segtrial import fitdoctor
 from segtrial.api import make_recipe
 from segtrial.comparison.request import read_request, recipes_of
 from segtrial.console import watching
-from segtrial.errors import Interrupted
+from segtrial.errors import Interrupted, UserError
 from segtrial.files import sha256, write_atomic, write_json
 from segtrial.recipe import read
 from segtrial.reports import comparison_records, records, wording
 from segtrial.training import Watch
 
 HERE = Path(__file__).resolve().parent.parent
+SMALL = {"camvid": (240, 180), "camseq01": (240, 180), "celebamask19_256": (128, 128)}
+"""Set -> pixels of its pictures, from left to right and down, on the small budget."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+MASKS = ("trainannot", "valannot", "labels", "masks")
+"""Folders of masks: their pixels are chosen, not averaged."""
 CURVE = 12
 """Lines of the train log that a record keeps; of val it keeps all."""
 OF_PAIR = ("a", "b", "difference", "interval", "interval_new_scenes", "verdict", "n_seeds", "mde", "sentence")
@@ -162,26 +172,29 @@ def is_done(name: str, jobs: Mapping[str, Job], setup: Setup) -> bool:
     """Whether a record fits what the recipe, and what it starts from, say now."""
     file = setup.record(name)
     told = json.loads(file.read_bytes()) if file.exists() else {"failed": "never run"}
-    return "failed" not in told and {key: told[key] for key in ("hash", "built_on")} == _named(name, jobs)
+    return "failed" not in told and _named(name, jobs, setup).items() <= told.items()
 
 
-def _named(name: str, jobs: Mapping[str, Job]) -> Json:
+def _named(name: str, jobs: Mapping[str, Job], setup: Setup) -> Json:
     """What decides the run."""
-    return {"hash": jobs[name].hash, "built_on": {other: jobs[other].hash for other in jobs[name].needs.values()}}
+    built_on = {other: jobs[other].hash for other in jobs[name].needs.values()}
+    return {"hash": jobs[name].hash, "built_on": built_on, "pictures": _size(jobs[name], setup)}
 
 
 def run(name: str, jobs: Mapping[str, Job], root: Path, setup: Setup) -> Json:
     """Run, or continue, one recipe; writes and returns its record. Raises Interrupted, all saved, on a signal."""
     job, out = jobs[name], setup.out(name)
     told: Json = {"schema": 1, "recipe": name, "budget": setup.budget, "command": job.command, "data": _set_of(job)}
-    told |= _named(name, jobs)
-    with _timed(out, _digest(_named(name, jobs))) as seconds:
+    told |= _named(name, jobs, setup)
+    with _timed(out, _digest(_named(name, jobs, setup))) as seconds:
         try:
             with watching() as watch:
                 told |= (_compare if job.compares else _train)(job, root, out, setup, watch)
         except Interrupted:
             raise
         except Exception as error:  # whatever it is, the other recipes are run
+            if not isinstance(error, UserError):
+                traceback.print_exc()
             told["failed"] = _without_places(f"{type(error).__name__}: {error}", root)
         told["seconds"] = seconds()
     write_json(setup.record(name), _short(told))
@@ -264,14 +277,41 @@ def _machine(found: records.Run) -> Json:
 
 def _place(job: Job, root: Path, setup: Setup) -> Path:
     """The data: a folder of the root, or the description that the header writes out, with that folder as its root."""
+    folder = root / _set_of(job)
+    if size := _size(job, setup):
+        folder = make_small(folder, setup.runs / "data" / _set_of(job), (size[0], size[1]))
     if not job.data.endswith(".yaml"):
-        return root / job.data
+        return folder
     header = header_of(job.file)
     start = next(number for number, line in enumerate(header) if line.startswith(f"{job.data} "))
     place = setup.runs / "data" / f"{job.file.stem}.yaml"
-    text = "\n".join([f"root: {json.dumps(str(root / _set_of(job)))}", *(line[2:] for line in header[start + 1 :])])
+    text = "\n".join([f"root: {json.dumps(str(folder))}", *(line[2:] for line in header[start + 1 :])])
     write_atomic(place, f"{text}\n".encode())
     return place
+
+
+def make_small(source: Path, target: Path, size: tuple[int, int]) -> Path:
+    """A copy of a set in which every picture has that size; made once. Where there is no such set, its place."""
+    if target.exists() or not source.is_dir():
+        return target if target.exists() else source
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for path in sorted(each for each in source.rglob("*") if each.is_file()):
+        out = unfinished / path.relative_to(source)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix in PICTURES:
+            how = Image.Resampling.NEAREST if path.parent.name in MASKS else Image.Resampling.BOX
+            Image.open(path).resize(size, how).save(out.with_suffix(".png"))
+        else:
+            shutil.copyfile(path, out)
+    unfinished.rename(target)
+    return target
+
+
+def _size(job: Job, setup: Setup) -> list[int] | None:
+    """What the pictures are made, if anything."""
+    size = SMALL.get(_set_of(job)) if setup.budget == "small" else None
+    return list(size) if size else None
 
 
 def _set_of(job: Job) -> str:

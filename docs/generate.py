@@ -1,4 +1,4 @@
-"""Source files in, the generated parts of README.md and docs/*.md out: `python docs/generate.py` writes them.
+"""Sources and results in, what is generated of README.md, docs and the recipes' headers out: `python docs/generate.py`.
 
 A generated part stands between <!-- NAME --> and <!-- /NAME -->. A test compares; nobody keeps it by hand.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import benchmark_tables
+import recipe_tables
 import results_page
+import which_page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -50,11 +52,13 @@ JOURNEY = (
 
 
 def pages() -> dict[Path, str]:
-    """What each page with generated parts must say, whole."""
+    """What each page with generated parts must say, whole; figures and the headers of recipes are pages too."""
     parts = {"tree": tree(), "fields": fields(), "definitions": definitions(), "task-scores": task_scores()}
     parts |= {"networks": networks(), "sheets": sheets(), "counts": counts(), "presets": presets()}
     parts |= {"recipe-files": recipe_files(), **benchmark_tables.parts(), **results_page.parts()}
-    return {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+    parts |= recipe_tables.parts() | which_page.parts()
+    filled = {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+    return filled | recipe_tables.headers() | recipe_tables.figures() | results_page.figures()
 
 
 def tree() -> str:
@@ -247,4 +251,5 @@ def _filled(page: Path, parts: dict[str, str]) -> str:
 
 if __name__ == "__main__":
     for page, text in pages().items():
+        page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text)

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import trial_figures
+
 from segtrial import models
 from segtrial.comparison.manifest import FILE, RESULT
 from segtrial.plain_yaml import parse_yaml
@@ -16,6 +18,7 @@ from segtrial.reports import comparison_tables
 from segtrial.reports.wording import plain, short_count
 
 ROOT = Path(__file__).parents[1]
+CURVES, FIGURES = "curves.json", Path("docs/figures/trials")
 SIZE = (360, 480)
 """Pixels at which multiply-adds are counted."""
 
@@ -58,12 +61,43 @@ def parts(root: Path = ROOT) -> dict[str, str]:
     claims, trials = read_claims(root), read_trials(root)
     answers = [list(answers_to(claim, trials)) for claim in claims]
     told = {"claims-count": _counted(answers), "claims": _table(claims, answers)}
-    for report in dict.fromkeys(claim["report"] for claim in claims):
-        own = [claim for claim in claims if claim["report"] == report]
+    for report, own in _by_report(claims).items():
         told[f"trials-{report.lower()}"] = "\n\n".join(
-            _section(name, used, trials) for name, used in _used(own).items()
+            _section(name, used, trials, report) for name, used in _used(own).items()
         )
     return told | {"trial-again": _again(trials)}
+
+
+def figures(root: Path = ROOT) -> dict[Path, str]:
+    """Place -> SVG of each figure of the page."""
+    claims, trials = read_claims(root), read_trials(root)
+    wanted = [(report, name, used) for report, own in _by_report(claims).items() for name, used in _used(own).items()]
+    wanted += [("", name, [each["name"] for each in trials[name]["variants"]]) for name in ("again",) if name in trials]
+    drawn = [_drawn(_stem(report, name), used, trials[name]) for report, name, used in wanted if name in trials]
+    return {root / FIGURES / name: text for each in drawn for name, text in each.items()}
+
+
+def _by_report(claims: Sequence[Json]) -> dict[str, list[Json]]:
+    reports = dict.fromkeys(claim["report"] for claim in claims)
+    return {report: [claim for claim in claims if claim["report"] == report] for report in reports}
+
+
+def _stem(report: str, name: str) -> str:
+    return f"{report.lower()}-{name}".removeprefix("-")
+
+
+def _drawn(stem: str, variants: Sequence[str], told: Json) -> dict[str, str]:
+    """File name -> SVG: the curves of some variants of a trial, where they were kept, and their pairs' intervals."""
+    found = {}
+    if "curves" in told:
+        found[f"{stem}-curves.svg"] = trial_figures.curves(told["curves"], variants)
+    if shown := _pairs_of(told, variants):
+        found[f"{stem}-pairs.svg"] = trial_figures.pairs(told, shown)
+    return found
+
+
+def _pairs_of(told: Json, variants: Sequence[str]) -> list[Json]:
+    return [pair for pair in told["pairs"] if {pair["a"], pair["b"]} <= set(variants)]
 
 
 def read_claims(root: Path = ROOT) -> list[Json]:
@@ -73,11 +107,13 @@ def read_claims(root: Path = ROOT) -> list[Json]:
 
 
 def read_trials(root: Path = ROOT) -> dict[str, Json]:
-    """Name -> result of each trial that was run, its rule under "rule"."""
+    """Name -> result of each trial that was run, its rule under "rule", its curves under "curves" if they were kept."""
     found = {}
     for path in sorted((root / "results" / "trials").glob(f"*/{RESULT}")):
         rule = parse_yaml(path.with_name(FILE).read_text(encoding="utf-8"), FILE)
         found[path.parent.name] = {**json.loads(path.read_text()), "rule": rule}
+        if (log := path.with_name(CURVES)).exists():
+            found[path.parent.name]["curves"] = json.loads(log.read_text())
     return found
 
 
@@ -112,14 +148,15 @@ def _state(test: Json, found: Json, *, turned: bool) -> str:
 
 def _by_counting(counts: Json) -> Answer:
     what, words = counts["what"], counts["what"].replace("_", "-")
-    first, second = (_count(spec, what) for spec in counts["pair"])
+    first, second = (count_of(spec, what) for spec in counts["pair"])
     a, b = (f"`{spec}`" for spec in counts["pair"])
     said = f"{b} has {short_count(second)} {words}, {a} {short_count(first)}."
     return Answer("confirmed" if second > first else "contradicted", f"{words} counted", said)
 
 
 @cache
-def _count(spec: str, what: str) -> int:
+def count_of(spec: str, what: str) -> int:
+    """Parameters or multiply-adds of a network."""
     told = models.describe(spec, SIZE)
     return told["parameters"] if what == "parameters" else told["costs"][what]
 
@@ -147,7 +184,7 @@ def _counted(answers: Sequence[Sequence[Answer]]) -> str:
 
 def _table(claims: Sequence[Json], answers: Sequence[Sequence[Answer]]) -> str:
     rows = [(claim["report"], _claim(claim), *_cells(each)) for claim, each in zip(claims, answers, strict=True)]
-    return _markdown(("report", "it says", "put to the test by", "what came of it"), rows)
+    return markdown(("report", "it says", "put to the test by", "what came of it"), rows)
 
 
 def _claim(claim: Json) -> str:
@@ -172,15 +209,23 @@ def _used(claims: Sequence[Json]) -> dict[str, list[str]]:
     return used
 
 
-def _section(name: str, variants: Sequence[str], trials: Mapping[str, Json]) -> str:
-    """What was run, and what came out of it, of some variants of a trial."""
+def _section(name: str, variants: Sequence[str], trials: Mapping[str, Json], report: str) -> str:
+    """What was run, and what came out of it, of some variants of a trial: figures and tables."""
     if name not in trials:
         return f"`{name}`: not run yet (`python benchmarks/trials.py CAMVID PHOTOS --only {name}`)."
     told = trials[name]
     some = {**told, "variants": [variant for variant in told["variants"] if variant["name"] in variants]}
-    pairs = [pair for pair in told["pairs"] if {pair["a"], pair["b"]} <= set(variants)]
-    tables = (comparison_tables.variants_table(some), comparison_tables.pairs_table({**told, "pairs": pairs}))
-    return "\n\n".join([_what_was_run(name, told), *(_markdown(head, rows) for head, rows in tables)])
+    pictures = [_picture(file, name) for file in _drawn(_stem(report, name), variants, told)]
+    tables = (
+        comparison_tables.variants_table(some),
+        comparison_tables.pairs_table({**told, "pairs": _pairs_of(told, variants)}),
+    )
+    return "\n\n".join([_what_was_run(name, told), *pictures, *(markdown(head, rows) for head, rows in tables)])
+
+
+def _picture(file: str, name: str) -> str:
+    what = "every seed thin, their mean thick" if file.endswith("-curves.svg") else "differences and their intervals"
+    return f"![{name}: {what}](figures/trials/{file})"
 
 
 def _what_was_run(name: str, told: Json) -> str:
@@ -196,11 +241,15 @@ def _what_was_run(name: str, told: Json) -> str:
 
 def _again(trials: Mapping[str, Json]) -> str:
     if "again" not in trials:
-        return _section("again", (), trials)
-    said = " ".join(plain(pair["sentence"]) for pair in trials["again"]["pairs"])
-    return f"{_what_was_run('again', trials['again'])} {said}"
+        return _section("again", (), trials, "")
+    told = trials["again"]
+    said = " ".join(plain(pair["sentence"]) for pair in told["pairs"])
+    names = [variant["name"] for variant in told["variants"]]
+    pictures = [_picture(file, "again") for file in _drawn("again", names, told)]
+    return "\n\n".join([f"{_what_was_run('again', told)} {said}", *pictures])
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; strokes in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

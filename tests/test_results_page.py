@@ -1,18 +1,23 @@
 """docs/results.md: each claim gets what its trials say of it, whichever way round, and nothing where none was run."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import results_page
-from results_page import ANSWERS, NOT_RUN, NOT_TESTABLE, ROOT, answers_to, parts, read_claims
+import trial_figures
+from results_page import ANSWERS, NOT_RUN, NOT_TESTABLE, ROOT, answers_to, figures, parts, read_claims
 
+from benchmarks import trials
 from segtrial import models
 from segtrial.comparison.request import read_request
 from segtrial.comparison.result import pairs_of
 from segtrial.plain_yaml import to_yaml
 
 CLAIMS = read_claims()
+SVG = "{http://www.w3.org/2000/svg}"
 WORDS = {"better": "B wins", "worse": "A wins", "equivalent": "the same", "cannot tell": "who knows"}
 
 
@@ -29,6 +34,7 @@ def trial(verdict: str, a: str = "a", b: str = "b") -> dict[str, Any]:
     tuned = {"trials": tried, "chosen": {"lr": 0.01, "weight_decay": 0.0}}
     return {
         "score": "miou_dataset",
+        "margin": 0.005,
         "pairs": [pair],
         "variants": [{"name": name, "mean": 0.5, "sd": 0.01, **cost} for name in (a, b)],
         "ranked": False,
@@ -127,6 +133,12 @@ def test_the_page_says_what_the_files_say(tmp_path):
     assert "val (0006R0), 101 images in 6 blocks" in section
     assert "| b against a | +0.100 | +0.050 to +0.150 |" in section
     assert after["trials-r2"] == ""
+    (place,) = figures(tmp_path)
+    assert place == tmp_path / "docs/figures/trials/r1-t-pairs.svg"
+    assert "(figures/trials/r1-t-pairs.svg)" in section
+    (tmp_path / "results" / "trials" / "t" / "curves.json").write_text(json.dumps(logged()))
+    assert len(figures(tmp_path)) == 2
+    assert "(figures/trials/r1-t-curves.svg)" in parts(tmp_path)["trials-r1"]
 
 
 def test_each_claim_is_tested_in_one_way_or_says_why_not():
@@ -159,3 +171,67 @@ def test_what_claims_name_is_there():
 def test_each_trial_that_was_run_is_of_a_file():
     files = {path.stem for path in (ROOT / "recipes" / "trials").glob("*.yaml")}
     assert set(results_page.read_trials()) <= files
+
+
+def logged() -> dict[str, Any]:
+    """Curves of two seeds of b, the second of which diverged, and of a third variant that no figure shows."""
+    seeds = {}
+    for seed, last in (("0", 0.4), ("1", None)):
+        log = {"steps": [10, 20], "losses": [2.0, last], "scores": [0.2, last]}
+        seeds[seed] = {"train": log, "val": log}
+    return {"schema": 1, "score": "miou_dataset", "variants": {"a": seeds, "b": seeds, "other": seeds}}
+
+
+def test_a_figure_of_curves_has_each_seed_and_their_mean():
+    """The mean ends where one of them does: the second has no number there."""
+    svg = ElementTree.fromstring(trial_figures.curves(logged(), ["a", "b"]))
+    lines = [line.get("points", "") for line in svg.iter(f"{SVG}polyline")]
+    assert len(lines) == 2 * (2 + 1) + 2 * (2 + 1 + 1)  # scores; losses of train with those of val as their mean
+    assert sorted({len(line.split()) for line in lines}) == [1, 2]
+    texts = [text.text for text in svg.iter(f"{SVG}text")]
+    assert {"a 0.200", "b 0.200"} <= set(texts)
+    assert not any("other" in (text or "") for text in texts)
+    low, high = (trial_figures.Axes(50, 200, 20, 0, 1).y(value) for value in (0, 1))
+    assert low - high == trial_figures.HEIGHT
+
+
+def test_a_figure_of_pairs_has_a_row_for_each():
+    told = trial("better", "a & b", "b")
+    told["pairs"][0]["interval_new_scenes"] = {"low": 0.0, "high": 0.2, "over": "seeds and blocks"}
+    svg = ElementTree.fromstring(trial_figures.pairs(told, told["pairs"]))
+    (dot,) = svg.iter(f"{SVG}circle")
+    thin, thick = [line for line in svg.iter(f"{SVG}line") if line.get("y1") == dot.get("cy")]
+    left, right = (float(thick.get(end) or 0) for end in ("x1", "x2"))
+    assert left < float(dot.get("cx") or 0) < right
+    assert float(thin.get("x1") or 0) < left
+    assert float(dot.get("cx") or 0) == pytest.approx((left + right) / 2, abs=0.1)
+    assert {"b against a & b", "better"} <= {text.text for text in svg.iter(f"{SVG}text")}
+
+
+@pytest.mark.parametrize(("low", "high", "ticks"), [(0, 1, 6), (-0.2, 0.2, 5), (0, 120, 7), (0, 0.035, 4)])
+def test_ticks_are_round_numbers_within_the_axis(low, high, ticks):
+    found = trial_figures._ticks(low, high, 6)
+    assert len(found) == ticks
+    assert low <= found[0] <= found[-1] <= high
+
+
+def test_each_figure_lies_there_and_no_other():
+    """If this fails: python docs/generate.py, and delete what it does not write"""
+    lying = set((ROOT / results_page.FIGURES).glob("*.svg"))
+    assert lying == set(figures())
+
+
+def test_what_is_kept_of_curves_is_what_figures_read():
+    """A step without a score, such as one of a batch that lacks every class, stays without."""
+    run = SimpleNamespace(
+        train=[{"step": 5, "loss": 1.23456}, {"step": 10, "loss": 1, "miou_dataset": 0.25}],
+        val=[{"step": 10, "loss": 2.0, "miou_dataset": 0.5, "other": 1}],
+    )
+    found: Any = SimpleNamespace(told={"score": "miou_dataset"}, runs={"a": {0: (run,), 1: (run,)}})
+    kept = trials.curves(found)
+    assert list(kept["variants"]["a"]) == ["0", "1"]
+    assert kept["variants"]["a"]["1"] == {
+        "train": {"steps": [5, 10], "losses": [1.235, 1], "scores": [None, 0.25]},
+        "val": {"steps": [10], "losses": [2.0], "scores": [0.5]},
+    }
+    assert "a 0.500" in trial_figures.curves(kept, ["a"])
