@@ -117,6 +117,13 @@ def test_help_comes_at_once(words):
     assert seconds < 0.5, "of processor time: other work on the machine is not our fault"
 
 
+def test_the_list_of_verbs_has_no_half_sentences(capsys):
+    assert cli.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "..." not in said.partition("Commands:")[2]
+    assert said.index("inspect") < said.index("train  ") < said.index("predict") < said.index("serve")
+
+
 @pytest.mark.parametrize("verb", FLAGS)
 def test_help_teaches_by_an_example(verb, capsys):
     assert cli.main([verb, "--help"]) == 0

@@ -44,14 +44,15 @@ FIRST_THE_BATCH = "Train with --fit-batch; then --find-lr --recipe RUN with anot
 
 app = typer.Typer(
     name="segtrial",
-    help="Train, compare, explain and ship networks that answer for every pixel.\n\nStart with segtrial demo.",
+    help="Train, compare, explain and ship networks that answer for every pixel.\n\n"
+    "Start with segtrial demo; then with your own folder: segtrial inspect FOLDER.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich would cost half of the time that help may take
     pretty_exceptions_enable=False,
 )
-app.add_typer(cli_recipe.app, name="recipe")
-app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_recipe.app, name="recipe", short_help="Explain, check and describe recipes.")
+app.add_typer(cli_data.app, name="data", short_help="List public data sets, and fetch them.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -65,7 +66,7 @@ def _options(
     """`main` reads it: it must know before a command line is understood."""
 
 
-@app.command(epilog="Example: segtrial demo")
+@app.command(short_help="Do everything once, on generated street scenes.", epilog="Example: segtrial demo")
 def demo(
     out: Annotated[Path, typer.Option(help="Where the run, its pictures and its report go.")] = Path("demo"),
     minutes: Annotated[float, typer.Option(help="How long to train.")] = 2.5,
@@ -80,9 +81,16 @@ def demo(
         cli_demo.run(out, minutes, watch)
 
 
+app.command(
+    short_help="Say what a folder is, and what is wrong with it.",
+    epilog="Example: segtrial inspect photos --write data.yaml",
+)(cli_inspect.inspect)
+
+
 @app.command(
+    short_help="Train a network on a folder of images and masks.",
     epilog="Example: segtrial train --data photos --minutes 8 --out runs/first. "
-    "On several GPUs: torchrun --nproc-per-node 2 -m segtrial train ..."
+    "On several GPUs: torchrun --nproc-per-node 2 -m segtrial train ...",
 )
 def train(
     recipe_file: Annotated[
@@ -171,7 +179,10 @@ def train(
         console.print_run(run.evaluation, run.path)
 
 
-@app.command(epilog="Example: segtrial evaluate runs/first --split val --json")
+@app.command(
+    short_help="Score a model on images whose masks are known.",
+    epilog="Example: segtrial evaluate runs/first --split val --json",
+)
 def evaluate(
     model: Model,
     data: Annotated[
@@ -199,27 +210,54 @@ def evaluate(
 
 
 app.command(
+    short_help="Answer for every pixel of other images.",
     epilog="Example: segtrial predict runs/first photos/new --out answers. "
-    "Exit code 3 if some images could not be read."
+    "Exit code 3 if some images could not be read.",
 )(cli_predict.predict)
-app.command(epilog="Example: segtrial serve runs/first")(cli_serve.serve)
-app.command(epilog="Example: segtrial export runs/first --out model.onnx")(cli_export.export)
-app.command(epilog="Example: segtrial push runs/first me/street --license apache-2.0")(cli_hub.push)
-app.command(epilog="Example: segtrial explain runs/first photo.png --out why. Exit code 3 if some could not be read.")(
-    cli_explain.explain
+app.command(
+    short_help="Show why a model answers as it does.",
+    epilog="Example: segtrial explain runs/first photo.png --out why. Exit code 3 if some could not be read.",
+)(cli_explain.explain)
+app.command(
+    short_help="Make a model's confidence believable.", epilog="Example: segtrial calibrate runs/first --split val"
+)(cli_explain.calibrate)
+app.command(short_help="Say what the curves of a run mean.", epilog="Example: segtrial fit runs/first --one-batch")(
+    cli_fit.fit
 )
-app.command(epilog="Example: segtrial calibrate runs/first --split val")(cli_explain.calibrate)
-app.command(epilog="Example: segtrial inspect photos --write data.yaml")(cli_inspect.inspect)
-app.command(epilog="Example: segtrial fit runs/first --one-batch")(cli_fit.fit)
-app.command("explain-metric", epilog="Example: segtrial explain-metric answers/ --data camvid")(
-    cli_metric.explain_metric
+app.command(
+    short_help="Say which variant is better, and how surely.",
+    epilog="Example: segtrial compare trial.yaml --out trials/first --workers 2",
+)(cli_compare.compare)
+app.command(
+    short_help="Search for the best settings of a recipe.",
+    epilog="Example: segtrial tune search.yaml --trials 30 --out searches/first",
+)(cli_tune.tune)
+app.command(
+    short_help="Put finished runs together on one page.",
+    epilog="Example: segtrial report runs/unet-* runs/segnet-* --out reports/first",
+)(cli_report.report)
+app.command(
+    short_help="Write a model as a file for another engine, proved.",
+    epilog="Example: segtrial export runs/first --out model.onnx",
+)(cli_export.export)
+app.command(short_help="Answer over HTTP, with a page for the browser.", epilog="Example: segtrial serve runs/first")(
+    cli_serve.serve
 )
-app.command(epilog="Example: segtrial compare trial.yaml --out trials/first --workers 2")(cli_compare.compare)
-app.command(epilog="Example: segtrial tune search.yaml --trials 30 --out searches/first")(cli_tune.tune)
-app.command(epilog="Example: segtrial report runs/unet-* runs/segnet-* --out reports/first")(cli_report.report)
+app.command(
+    short_help="Publish a model on the Hugging Face hub.",
+    epilog="Example: segtrial push runs/first me/street --license apache-2.0",
+)(cli_hub.push)
+app.command(
+    "explain-metric",
+    short_help="Say why another tool prints another mean IoU.",
+    epilog="Example: segtrial explain-metric answers/ --data camvid",
+)(cli_metric.explain_metric)
 
 
-@app.command(epilog="Example: segtrial models unet:encoder=resnet34 --size 360x480")
+@app.command(
+    short_help="List the networks, or say everything about one.",
+    epilog="Example: segtrial models unet:encoder=resnet34 --size 360x480",
+)
 def models(
     name: Annotated[
         str | None, typer.Argument(help="Only this one, with options as in --model.", show_default=False)

@@ -51,7 +51,7 @@ def compare(
     else:
         from segtrial.comparison import training_seconds
 
-        print("\n".join(lines(told, out, training_seconds(out))))
+        print("\n".join([*lines(told, out, training_seconds(out)), *_more_seeds(told, file)]))
     if not plan and told["failures"]:
         raise typer.Exit(FAILED)
 
@@ -63,6 +63,12 @@ def _planned(told: Mapping[str, Any]) -> Iterator[str]:
     yield from map(plain, words.plan(told))
     if told.get("script"):
         yield f"\n{told['script']}"
+
+
+def _more_seeds(told: Mapping[str, Any], file: Path) -> Iterator[str]:
+    """How to go on where more seeds would tell."""
+    if any(pair["verdict"] == "cannot tell" and pair["seeds_needed"] for pair in told["pairs"]):
+        yield f"\nNext    raise seeds in {file} and give the same command again: finished runs are kept"
 
 
 def lines(told: Mapping[str, Any], out: Path, seconds: Mapping[str, float]) -> Iterator[str]:

@@ -47,10 +47,11 @@ def _png(sample: Sample) -> bytes:
 
 def _closing(out: Path, trained: api.Run) -> str:
     return f"""
-Look at   {trained.report}
+Look at   {trained.report} (open it in a browser)
 Model     {trained.model}
 Pictures  {out / "pictures"}, their answers in {out / "answers"}
 
-Your own folder of images and masks next:
+Next, your own folder of images and masks:
+  segtrial inspect FOLDER
   segtrial train --data FOLDER --minutes 10 --out runs/first
   segtrial predict runs/first IMAGES --out answers"""

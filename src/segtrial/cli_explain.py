@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segtrial.errors import RecipeError
+from segtrial.errors import RecipeError, several
 
 SKIPPED = 3
 """The exit code where some pictures were skipped."""
@@ -124,11 +124,13 @@ def _numbers(text: str) -> list[int]:
 
 
 def _pages(told: dict[str, Any]) -> Iterator[str]:
-    yield f"Images explained: {len(told['images'])}, see {told['index']}"
+    yield f"{several(len(told['images']), 'image')} explained: open {told['index']} in a browser"
     calibration = told["calibration"]
     if calibration is not None and calibration["ece"] is not None:
         error = f"{calibration['ece']:.4f} at temperature {told['temperature']:.3g}"
-        yield f"Calibration error of {calibration['of']}: {error}"
+        yield f"Calibration error of {calibration['of']}: {error}, how far confidence is from the share that is right"
+        if told["temperature"] == 1:
+            yield "`segtrial calibrate` with the same model makes it smaller and changes no answer."
 
 
 def _fitted(told: dict[str, Any]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """DATA -> what it is and what is wrong with it: `segtrial inspect`, in sentences or as one JSON object."""
 
 import json
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -83,11 +84,13 @@ def inspect(
         from segtrial.inspection.describe import write_description
 
         advice = write_description(inspection, write, force=force)
-        typer.echo(f"\nWritten: {write}. {advice}", err=as_json)
+        typer.echo(f"\nWritten {write}. {advice}", err=as_json)
     if report is not None:
         with console.watching() as watch:
             inspection_report.write(inspection, report, lambda done, total: watch.bar(done, total, "making pictures"))
-        typer.echo(f"\nPage: {report}", err=as_json)
+        typer.echo(f"\nPage    {report} (open it in a browser)", err=as_json)
+    if write is None and not as_json:
+        print(f"\nNext    {_next(inspection)}")
     if inspection.failed:
         raise typer.Exit(USERS)
 
@@ -138,6 +141,17 @@ def _lines(inspection: "Inspection") -> Iterator[str]:
     counts = Counter(one.severity for one in others)
     said = (f"{counts[what]} {what}{'' if counts[what] == 1 else 's'}" for what in ("error", "warning", "note"))
     yield f"\n{', '.join(said)}"
+
+
+def _next(inspection: "Inspection") -> str:
+    """What to type now: what writes the description that repairs the masks, the same again, or training."""
+    source = shlex.quote(inspection.source)
+    if inspection.guessed:
+        return f"segtrial inspect {source} --write data.yaml"
+    if inspection.failed:
+        return f"mend the errors, then look again: segtrial inspect {source}"
+    task = " --task classification" if inspection.understood.content == "classes" else ""
+    return f"segtrial train --data {source}{task} --minutes 8 --out runs/first"
 
 
 def _layout(inspection: "Inspection") -> str:

@@ -74,6 +74,6 @@ def predict(
         result = {"schema": 1, "out": str(out), "done": done, "kept": kept, "skipped": skipped}
         print(json.dumps(result, indent=1, allow_nan=False))
     else:
-        console.print_prediction(len(report.done), len(report.kept), report.skipped, out)
+        console.print_prediction(report, out)
     if report.skipped:
         raise typer.Exit(SKIPPED)

@@ -1,6 +1,7 @@
 """MODELs -> a server with a page, until Ctrl-C: `segtrial serve`."""
 
 import secrets
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -86,4 +87,12 @@ def serve(
         watch=watch,
         limits=limits,
     )
-    serve(wish, lambda address: print(f"Serving {', '.join(wish.models)} at {address}/ (Ctrl-C stops it)", flush=True))
+    serve(wish, lambda address: print(_welcome(address, wish.models), flush=True))
+
+
+def _welcome(address: str, models: Iterable[str]) -> str:
+    """What is said once every model answers."""
+    curl = (
+        f'curl --data-binary @photo.jpg -H "Content-Type: image/jpeg" "{address}/predict?answer=overlay" -o overlay.png'
+    )
+    return f"Serving {', '.join(models)} at {address}/ (open it in a browser; Ctrl-C stops it)\nOr ask  {curl}"

@@ -3,19 +3,23 @@
 Progress goes to stderr, so that stdout holds the result alone. `segtrial.training.Watch` is what both watchers are.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from segtrial.errors import listing
+from segtrial.errors import listing, several
 from segtrial.reports import tables, wording
+
+if TYPE_CHECKING:
+    from segtrial.prediction import PredictionReport
 
 SECONDS_BETWEEN_LINES = 10.0
 """In a log a line every now and then is enough."""
@@ -158,7 +162,26 @@ def print_evaluation(evaluation: Mapping[str, Any]) -> None:
 def print_run(evaluation: Mapping[str, Any], folder: Path) -> None:
     """What a finished training says on stdout: its scores, and where its files are."""
     print_evaluation(evaluation)
-    print(f"\nModel   {folder / 'model.safetensors'}\nReport  {folder / 'report.html'}")
+    print(f"\nModel   {folder / 'model.safetensors'}\nReport  {folder / 'report.html'} (open it in a browser)")
+    print_next(_after_training(evaluation, shlex.quote(str(folder))))
+
+
+def print_next(commands: Mapping[str, str]) -> None:
+    """What may be typed next, each with what it does, on stdout."""
+    width = max(map(len, commands))
+    print("\nNext")
+    for command, does in commands.items():
+        print(f"  {command:<{width}}  {does}")
+
+
+def _after_training(evaluation: Mapping[str, Any], run: str) -> dict[str, str]:
+    """Command -> what it does; only what has classes can be explained."""
+    explain = {f"segtrial explain {run} --out why": "where it is wrong, how sure it was, what it looked at"}
+    return {
+        f"segtrial predict {run} IMAGES --out answers": "its answers for other images",
+        **(explain if evaluation["per_class"] else {}),
+        f"segtrial serve {run}": "a page in the browser to drop images on",
+    }
 
 
 def print_rate_test(test: Mapping[str, Any], folder: Path) -> None:
@@ -175,10 +198,14 @@ def print_rate_test(test: Mapping[str, Any], folder: Path) -> None:
     print(f"\nCurve   {folder / 'find_lr.svg'}")
 
 
-def print_prediction(done: int, kept: int, skipped: Sequence[tuple[Path, str]], out: Path) -> None:
-    """How many answers there are and where, on stdout; what was skipped and why, on stderr."""
-    print(f"{done} answered{f', {kept} kept' if kept else ''}, in {out}")
-    for path, reason in skipped:
+def print_prediction(report: "PredictionReport", out: Path) -> None:
+    """How many answers there are, where, and what each file holds, on stdout; what was skipped and why, on stderr."""
+    kept = f", {len(report.kept)} kept from before" if report.kept else ""
+    print(f"{several(len(report.done), 'image')} answered{kept}, in {out}")
+    width = max(map(len, report.legend), default=0)
+    for file, what in report.legend.items():
+        print(f"  {file:<{width}}  {what}")
+    for path, reason in report.skipped:
         print(f"skipped {wording.plain(path)}: {wording.plain(reason)}", file=sys.stderr)
 
 

@@ -30,6 +30,13 @@ def colored(*colors: tuple[int, int, int]) -> np.ndarray:
     return np.array(colors, np.uint8)[labels(list(range(len(colors))), (48, 64))]
 
 
+def slipped() -> np.ndarray:
+    """A mask of two colours, and two pixels of another one."""
+    mask = colored(*TWO)
+    mask[0, :2] = 0, 255, 0
+    return mask
+
+
 def with_alpha(alpha: int) -> Image.Image:
     return Image.fromarray(np.dstack([photo(1, (48, 64)), labels([255, alpha], (48, 64))]))
 
@@ -102,7 +109,8 @@ CASES = {  # what is put into the folder, the code, the severity, the file, the 
         all_masks(colored(*TWO)) | {"classes.txt": "a\nb\n"}, "mask.colors", "error", "", "gives no colours", "--write",
     ),
     "other size": (
-        {"masks/b.png": labels([0, 1], (24, 32))}, "mask.size", "error", "masks/b.png", "mask 24x32, image 48x64", "never resized",
+        {"masks/b.png": labels([0, 1], (24, 32))}, "mask.size", "error", "masks/b.png", "1 mask has another size",
+        "never resized",
     ),
     "exchanged": ({"masks/b.png": MASK.T.copy()}, "mask.transposed", "error", "masks/b.png", "exchanged", "Transpose"),
     "all ignored": (
@@ -124,6 +132,10 @@ CASES = {  # what is put into the folder, the code, the severity, the file, the 
         {"classes.txt": "a\nb\nc\nd\n"}, "class.absent", "warning", "", "1 of 4 declared .* in no mask: d", "merge",
     ),
     "repeated name": ({"classes.txt": "a\na\nb\n"}, "class.table", "error", "", "repeated names", "name of its own"),
+    "a slip": (
+        all_masks(colored(*TWO)) | {"masks/b.png": slipped()},
+        "class.stray", "warning", "masks/b.png", "1 class has a few pixels of one mask", "ignore: [lime]",
+    ),
     "no names": ({}, "class.unnamed", "warning", "", "3 classes have no name", "classes.txt"),
     "left and right": ({"classes.txt": "skin\nl_eye\nr_eye\n"}, "class.sides", "note", "", "l_eye/r_eye", "exchanges"),
     "imbalance": (

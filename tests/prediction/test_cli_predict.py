@@ -67,7 +67,7 @@ def test_tiles_of_stdin_into_everything(tiny_data, tiny_run, tmp_path, monkeypat
     words = ["predict", str(tiny_run), "-", "--out", str(tmp_path / "out"), "--tile", "16", "--tta", "flip"]
     assert cli.main([*words, "--save", "labels,polygons,areas,probabilities,overlay"]) == 3
     said = capsys.readouterr()
-    assert "6 answered, in" in said.out
+    assert "6 images answered, in" in said.out
     assert "absent.png" in said.err
     for image in images:
         assert np.asarray(Image.open(tmp_path / "out" / image.name)).shape == tiny.SIZE

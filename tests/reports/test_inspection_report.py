@@ -287,7 +287,7 @@ def test_it_is_said_how_masks_come(make, cache, source, words):
 def test_the_command_writes_the_page(make, own_cache, capsys, tmp_path):
     root, page = make(pairs() | {"images/0.png": b""}), tmp_path / "page.html"
     assert cli.main(["inspect", str(root), "--report", str(page)]) == 2
-    assert f"Page: {page}" in capsys.readouterr().out
+    assert f"Page    {page}" in capsys.readouterr().out
     assert "image.empty" in said(page.read_text())
     assert cli.main(["inspect", str(root), "--report", str(page), "--json"]) == 2
     assert capsys.readouterr().out.startswith("{")

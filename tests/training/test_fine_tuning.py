@@ -269,11 +269,11 @@ def test_what_the_network_does_not_have_is_refused(model, wish, message):
     ("model", "message"),
     [
         (RESNET, r"`--set encoder\.weights=imagenet` takes those of resnet18\.tv_in1k .*/timm/resnet18\.tv_in1k/"),
-        ("compact", r"`weights=imagenet` needs a network with an encoder"),
+        ("compact", r"`--set encoder.weights=imagenet` needs a network with an encoder, such as unet:encoder=resnet34"),
         ("segformer", r"there are no ImageNet weights for its encoder"),
     ],
 )
 def test_the_first_line_says_where_weights_come_from_and_what_imagenet_needs(model, message):
     said = first_weights.origin(Recipe(model=model))
-    assert said.startswith("Weights start from none: all are drawn from seed 0. `--from MODEL`")
+    assert said.startswith("Weights start from none: all are random, drawn from seed 0. `--from MODEL`")
     assert re.search(message, said)

@@ -250,7 +250,7 @@ def _bomb(path: str | Path, found: str) -> ImageError:
 
 
 def _damaged(path: str | Path, error: Exception) -> ImageError:
-    return ImageError(path, f"truncated or damaged ({error})", "Copy the file again from its source")
+    return ImageError(path, f"truncated or damaged ({error})", "Copy the file again from its source, or remove it")
 
 
 def _refuse(path: Path, descriptor: int) -> NoReturn:

@@ -120,6 +120,7 @@ def _inspected(source: str | Path, against: str | Path | None, progress: Progres
             records = survey(understood.items, looker)
             known, encoding = guessed.classes, _tightened(guessed.encoding, records)
             found = [_mended(one) for one in found]
+            found += classes.check_stray(understood.root, guessed.classes, records)
     found += _findings(understood, known, encoding, records, whole=whole)
     compared = understood.dataset or _as_guessed(understood, known, encoding, records)
     if compared is not None:

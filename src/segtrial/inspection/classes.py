@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segtrial.classes import Classes, Color
 from segtrial.errors import listing, several
+from segtrial.inspection.faults import relative
 from segtrial.inspection.finding import Finding, finding
 from segtrial.inspection.records import Record
 from segtrial.inspection.understanding import LEFT_OUT
@@ -18,6 +20,9 @@ RARE = 0.01
 
 UNEVEN = 100
 """The commonest class has this many times the pixels of the rarest: extreme."""
+
+STRAY, FEWEST = 0.001, 5
+"""Share of all pixels below which a class of one mask is taken for a slip, where there are so many masks."""
 
 SHOWN = 12
 
@@ -140,6 +145,23 @@ def _unnamed(classes: Classes) -> list[Finding]:
     )
     fix = "Write the names into classes.txt, one a line, in order; or `--write data.yaml` and edit the names there"
     return [finding("class.unnamed", "warning", message, fix, count=len(bare))]
+
+
+def check_stray(root: Path | None, classes: Classes, records: Sequence[Record]) -> list[Finding]:
+    """Of classes that were found in the masks: those of a few pixels of one mask, such as a slip of the pen."""
+    told = [record for record in records if record.counts]
+    counts = _counts(told, len(classes))
+    few = (counts.sum(axis=0) < STRAY * counts.sum()) & ((counts > 0).sum(axis=0) == 1)
+    stray = [index for index, is_stray in enumerate(few) if is_stray]
+    if not stray or len(told) < FEWEST:
+        return []
+    names = listing((classes.names[index] for index in stray), most=SHOWN)
+    masks = [told[int(counts[:, index].argmax())] for index in stray]
+    files = [relative(root, one.mask.path) if one.mask and one.mask.path else one.key for one in masks]
+    many = several(len(stray), "class has", "classes have")
+    message = f"{many} a few pixels of one mask, and no other mask has them: {names}"
+    fix = f"If that is a slip, and no class, add to data.yaml: `ignore: [{names}]`"
+    return [finding("class.stray", "warning", message, fix, files)]
 
 
 def _sides(classes: Classes) -> list[Finding]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from segtrial.classes import Color
 from segtrial.data.masks import Encoding
 from segtrial.errors import DataError, RunError, listing
 from segtrial.files import write_atomic
-from segtrial.inspection import Inspection
+from segtrial.inspection import GUESSABLE, Inspection
 from segtrial.shapes import IGNORE
 
 DESCRIBABLE = ("folder", "camvid", "unknown")
@@ -27,8 +28,16 @@ def write_description(inspection: Inspection, path: Path, *, force: bool = False
         raise RunError(path, "it is there already", "Give another name, or --force to write over it")
     text = describe(inspection, path)
     write_atomic(path, text.encode())
-    what = "The classes' names were made up: edit them there" if inspection.guessed else "Look at its classes"
-    return f"{what}; then: segtrial train --data {path}"
+    what = "The names of the classes are made up: edit them there" if inspection.guessed else "Look at its classes"
+    return f"{what}; {_then(inspection, shlex.quote(str(path)))}"
+
+
+def _then(inspection: Inspection, path: str) -> str:
+    """What to do once the description is edited: a description mends no broken file."""
+    mended = GUESSABLE if inspection.guessed else ()
+    if any(one.severity == "error" and one.code not in mended for one in inspection.findings):
+        return f"mend the other errors above; then: segtrial inspect {path}"
+    return f"then: segtrial train --data {path}"
 
 
 def describe(inspection: Inspection, path: Path) -> str:

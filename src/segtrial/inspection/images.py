@@ -33,7 +33,7 @@ def check_images(root: Path | None, records: Sequence[Record]) -> list[Finding]:
     return [
         *_sizes(looks),
         *_channels(looks),
-        *_all_such(root, looks, lambda one: one.bits == 16, "image.depth", "note", "images of 16 bits a channel",
+        *_all_such(root, looks, lambda one: one.bits == 16, "image.depth", "note", "images with 16 bits a channel",
                    "They are scaled to 8 bits; nothing to do unless what you look for needs more than 256 steps"),
         *_all_such(root, looks, lambda one: min(one.size) < SMALLEST, "image.tiny", "warning",
                    f"images with a side below {SMALLEST} pixels", "They are padded; remove them if they are strays"),
@@ -140,4 +140,4 @@ def _all_such(
 ) -> list[Finding]:
     """One finding that lists all the images of a kind, or none."""
     files = [relative(root, one.path) for one in looks if is_such(one)]
-    return [finding(code, severity, f"{len(files)} of {len(looks)} {what}", fix, files)] if files else []
+    return [finding(code, severity, f"{what}: {len(files)} of {len(looks)}", fix, files)] if files else []

@@ -9,7 +9,7 @@ Images of one size that follow each other go through the network together. Which
 pictures alone, not by what is left of it, so a run that was killed ends with the bits of one that was not.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -27,7 +27,7 @@ from segtrial.prediction.collisions import require_apart, require_free, require_
 from segtrial.prediction.flips import views
 from segtrial.prediction.journal import Entry, Journal, Notes
 from segtrial.prediction.rasters import Look, look_at, pixel_limit, place_of, rows_of
-from segtrial.prediction.saved import endings_of, tables_of, wanted_words
+from segtrial.prediction.saved import endings_of, legend, tables_of, wanted_words
 from segtrial.prediction.sources import sources
 from segtrial.prediction.tables import write_answers, write_areas, write_coco
 from segtrial.prediction.tiles import Block, Tiling, blocks, pixels_together
@@ -64,6 +64,8 @@ class PredictionReport:
     done: tuple[Path, ...]
     kept: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
+    legend: Mapping[str, str] = field(default_factory=dict)
+    """What is written for a picture called x: the name of a file -> what it holds."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,8 @@ def predict_files(
                 progress(len(work.kept) + len(work.done) + len(work.skipped), len(jobs))
         _write_tables([job for job in jobs if job not in work.skipped], work, words)
     done, kept = (tuple(job.source for job in jobs if job in some) for some in (work.done, work.kept))
-    return PredictionReport(done, kept, tuple((job.source, work.skipped[job]) for job in jobs if job in work.skipped))
+    skipped = tuple((job.source, work.skipped[job]) for job in jobs if job in work.skipped)
+    return PredictionReport(done, kept, skipped, legend(task, words))
 
 
 def answer_chunk(model: Model, how: How, out: Path, chunk: Chunk) -> Outcome:

@@ -41,3 +41,19 @@ def endings_of(task: Task, words: frozenset[str]) -> tuple[str, ...]:
     drawn = [f"{part}.png" for part in reversed(task.parts) if WORDS.get(part, "labels") in words]
     others = {"probabilities": PROBABILITIES, "polygons": POLYGONS}
     return (*drawn, *(ending for word, ending in others.items() if word in words))
+
+
+def legend(task: Task, words: frozenset[str]) -> dict[str, str]:
+    """What is written for a picture called x, for people: the name of a file -> what it holds."""
+    if task.content == "classes":
+        return {TABLE: "the class of each image, and its probability"}
+    whole = "its colours" if task.content == "photos" else "the class of each pixel, in the colours of the classes"
+    drawn = {
+        "labels": ("x.png", whole),
+        "overlay": ("x_overlay.png", "the answer drawn over the image"),
+        "confidence": ("x_confidence.png", "how sure the model is, dark where it is not"),
+        "probabilities": ("x_probabilities.npz", "the probability of each class at each pixel"),
+        "polygons": (f"x.geojson, {COCO}", "the outline of each area"),
+        "areas": (AREAS, "how many pixels each class has"),
+    }
+    return dict(said for word, said in drawn.items() if word in words)

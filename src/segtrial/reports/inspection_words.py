@@ -22,11 +22,12 @@ def looks(inspection: Inspection) -> list[tuple[str, str]]:
         ("images", Counter(f"{look.format} {look.mode} {look.channels}x{look.bits} bits".strip() for look in images)),
         ("masks", Counter(f"{look.format} {look.mode}" if look.path else made for look in masks)),
     )
-    return [
+    told = [
         (label, listing((f"{what} ({count})" for what, count in counts.most_common()), most=MOST))
         for label, counts in rows
         if counts
     ]
+    return [(label, f"{words}, height x width" if label == "sizes" else words) for label, words in told]
 
 
 def _made_from(inspection: Inspection) -> str:

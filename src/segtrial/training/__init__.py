@@ -60,6 +60,7 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     _require_same_data(plan, stores)
     if folder and found is None:
         folder.start(plan, recipe)
+        watch.note(plan.sentence())
     elif folder:
         folder.describe(recipe)
         watch.note(f"Continues the run in {folder.path}.")

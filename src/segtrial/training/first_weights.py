@@ -20,14 +20,14 @@ def origin(recipe: Recipe) -> str:
         return f"Weights of the encoder start from {recipe.encoder.weights}; the rest is {rest}."
     frozen = " What is frozen stays as it is drawn." if recipe.encoder.freeze != "none" else ""
     ours = f"`--from MODEL` starts from a model of yours; {_imagenet(recipe)}."
-    return f"Weights start from none: all are {rest}.{frozen} {ours}"
+    return f"Weights start from none: all are random, {rest}.{frozen} {ours}"
 
 
 def _imagenet(recipe: Recipe) -> str:
     """What `encoder.weights=imagenet` needs."""
     encoder = find_encoder(empty_core(recipe.model))
     if encoder is None:
-        return "`weights=imagenet` needs a network with an encoder"
+        return "`--set encoder.weights=imagenet` needs a network with an encoder, such as unet:encoder=resnet34"
     file = pretrained.hub_file(encoder)
     if file is None:
         return "there are no ImageNet weights for its encoder"

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from segtrial import tasks
 from segtrial.classes import Classes
 from segtrial.data.batches import Phase
+from segtrial.errors import several
 
 
 class PlannedPhase(BaseModel):
@@ -81,6 +82,14 @@ class Plan(BaseModel):
     def epoch(self, step: int) -> float:
         """The passes over the training images that the first `step` steps make."""
         return self.images_until(step) / max(1, self.parts["train"])
+
+    def sentence(self) -> str:
+        """What will be done, in words."""
+        return (
+            f"Trains {self.model['name']} ({self.model['parameters']:,} parameters) on "
+            f"{several(self.parts['train'], 'image')} for {several(self.steps, 'step')}, "
+            f"{self.epoch(self.steps):.3g} times each image, on {self.device}; val has {self.parts['val']}."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for JSON."""
