@@ -89,7 +89,7 @@ def test_asked_to_stop_it_asks_the_cells_and_waits_for_them(monkeypatch, tmp_pat
 
     asking = threading.Thread(target=ask)
     asking.start()
-    with pytest.raises(Interrupted, match="1 runs are left; the same command continues"):
+    with pytest.raises(Interrupted, match="1 run is left; the same command continues"):
         pool.run_cells(three, 2, Silent(), stop, {})
     asking.join()
     assert [cell.log.read_text() for cell in three[:2]] == ["on\nsaved\n"] * 2

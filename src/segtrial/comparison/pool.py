@@ -21,7 +21,7 @@ import torch
 from segtrial import hardware
 from segtrial.comparison.cells import Cell, has_diverged, is_done
 from segtrial.comparison.words import duration
-from segtrial.errors import Interrupted
+from segtrial.errors import Interrupted, several
 from segtrial.recipe import Recipe
 from segtrial.signals import StopRequest
 from segtrial.training.watch import Watch
@@ -128,7 +128,8 @@ def run_each(
         for one in running:
             one.kill()
     if stop.signal is not None:
-        raise Interrupted(stop.signal, f"{len(waiting)} runs are left; the same command continues")
+        left = several(len(waiting), "run is", "runs are")
+        raise Interrupted(stop.signal, f"{left} left; the same command continues")
     return [lost[cell.name] for cell in cells if cell.name in lost]
 
 
@@ -243,8 +244,8 @@ class Progress:
             max(0.0, self.seconds.get(each.cell.variant, took) - time.monotonic() + each.started) for each in running
         )
         self.watch.note(
-            f"{one.cell.name}: {how} after {duration(took)}. {self.done} of {self.total} ended, {len(running)} run, "
-            f"{len(waiting)} wait, about {duration(left / self.workers)} left."
+            f"{one.cell.name}: {how} after {duration(took)}. {self.done} of {self.total} ended, {len(running)} "
+            f"running, {len(waiting)} waiting, about {duration(left / self.workers)} left."
         )
         if failure:
             self.watch.note(f"  {failure.message}")

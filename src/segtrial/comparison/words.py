@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from segtrial.errors import several
 from segtrial.statistics import in_words
 
 SPEAKS_OF = "for these images and new training runs"
@@ -28,7 +29,7 @@ def verdict(pair: Mapping[str, Any], score: str, margin: float | int) -> str:
     if images is None:
         return f"Nothing can be said of {b} against {a}: {pair['reason']}."
     gap = "undefined" if pair["difference"] is None else _signed(pair["difference"])
-    measured = f"({b} - {a} in {score}: {gap}, {_several(number, 'seed')}.)"
+    measured = f"({b} - {a} in {score}: {gap}, {several(number, 'seed')}.)"
     first = f"{in_words(images['verdict'], a, b, margin)} {SPEAKS_OF}{_interval(images)}"
     if not scenes["interval"]:
         return f"{_closed(first, images)} Of new scenes nothing can be said: {scenes['reason']}. {measured}"
@@ -56,31 +57,27 @@ def plan(told: Mapping[str, Any]) -> Iterator[str]:
     """The lines that are printed before the first run."""
     folds = f" x {told['folds']} folds" if told["folds"] else ""
     done = f", {told['done']} of them done" if told["done"] else ""
-    of = f"{_several(len(told['variants']), 'variant')} x {_several(len(told['seeds']), 'seed')}"
-    yield f"{_several(told['runs'], 'run')}: {of}{folds}{done}."
+    of = f"{several(len(told['variants']), 'variant')} x {several(len(told['seeds']), 'seed')}"
+    yield f"{several(told['runs'], 'run')}: {of}{folds}{done}."
     if told["trials"]:
         more = "more where a best one lies on its border"
-        yield f"{told['trials']} trials before them, for settings of each variant's own; {more}."
+        yield f"{several(told['trials'], 'trial')} before them, for settings of each variant's own; {more}."
     yield (
         f"About {duration(told['seconds'])}, {told['workers']} at a time "
-        f"with {_several(told['threads'], 'thread')} each; "
+        f"with {several(told['threads'], 'thread')} each; "
         f"{size(told['bytes'])} of disk."
     )
     yield (
-        f"Compared by {told['score']} on {told['held_out']} ({told['images']} images, {told['groups']} groups), "
-        "which no choice looks at."
+        f"Compared by {told['score']} on {told['held_out']} ({several(told['images'], 'image')}, "
+        f"{several(told['groups'], 'group')}), which no choice looks at."
     )
     for variant in told["variants"]:
         yield (
-            f"  {variant['name']}: {variant['steps']} steps, {variant['parameters']:,} parameters, "
+            f"  {variant['name']}: {several(variant['steps'], 'step')}, {variant['parameters']:,} parameters, "
             f"{variant['multiply_adds'] / 1e9:.3g} billion multiply-adds, about {duration(variant['seconds'])} a run"
         )
     yield visible(told)
     yield from told["notes"]
-
-
-def _several(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def visible(told: Mapping[str, Any]) -> str:
@@ -89,7 +86,7 @@ def visible(told: Mapping[str, Any]) -> str:
         return f"The smallest difference that will be seen is not known: {told['spread_from']}."
     return (
         f"The smallest difference that will be seen (80 % of the time) is {told['smallest_visible']:.3f} in "
-        f"{told['score']}: {_several(len(told['seeds']), 'seed')}, "
+        f"{told['score']}: {several(len(told['seeds']), 'seed')}, "
         f"and a spread of {told['spread']:.3f} between paired runs "
         f"({told['spread_from']})."
     )
