@@ -143,6 +143,7 @@ def test_a_finished_run_is_left_alone(tiny_data, tiny_run, own_cache, capsys):
     assert "is finished; nothing to do" in said.err
     assert "miou_dataset" in said.out
     assert f"Report  {tiny_run / 'report.html'}" in said.out
+    assert f"segtrial explain {tiny_run} --out why" in said.out
     after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_run.rglob("*.*") if path.is_file()}
     assert {path.name for path in after if after[path] != before.get(path)} <= {".lock"}
 

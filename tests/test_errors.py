@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segtrial import errors
-from segtrial.errors import Interrupted, Refused, SegtrialError, UnknownName, UserError, listing, nearest
+from segtrial.errors import Interrupted, Refused, SegtrialError, UnknownName, UserError, listing, nearest, several
 
 PLAIN = [
     kind
@@ -51,3 +51,17 @@ def test_only_close_names_are_offered(name, expected):
 )
 def test_long_lists_are_cut_and_counted(count, most, expected):
     assert listing(range(count), most) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "expected"),
+    [
+        (0, ("mask",), "0 masks"),
+        (1, ("mask",), "1 mask"),
+        (2, ("mask",), "2 masks"),
+        (1, ("class has", "classes have"), "1 class has"),
+        (3, ("class has", "classes have"), "3 classes have"),
+    ],
+)
+def test_words_fit_their_number(number, words, expected):
+    assert several(number, *words) == expected

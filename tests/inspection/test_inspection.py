@@ -183,6 +183,35 @@ def test_the_command_prints_classes_and_findings_and_writes(make, own_cache, cap
     assert cli.main(["inspect", str(root), "--write", str(out)]) == 2
 
 
+NAMED = {"classes.txt": "sky\nroad\ntree\n"}
+BROKEN = {"images/b.png": b""}
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "next_is"),
+    [
+        (NAMED, 0, "segtrial train --data ROOT --minutes 8 --out runs/first"),
+        (NAMED | BROKEN, 2, "mend the errors, then look again: segtrial inspect ROOT"),
+        (all_masks(colored(RED, BLUE)), 2, "segtrial inspect ROOT --write data.yaml"),
+    ],
+    ids=["sound", "broken", "no table"],
+)
+def test_what_to_type_next(files, code, next_is, make, own_cache, capsys):
+    root = make(good() | files)
+    assert cli.main(["inspect", str(root)]) == code
+    assert capsys.readouterr().out.endswith(f"\nNext    {next_is.replace('ROOT', str(root))}\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "then"),
+    [({}, "then: segtrial train --data "), (BROKEN, "mend the other errors above; then: segtrial inspect ")],
+    ids=["sound", "broken"],
+)
+def test_a_description_mends_no_broken_file(files, then, make, cache, tmp_path):
+    found = inspect(make(good() | all_masks(colored(RED, BLUE)) | files), cache=cache)
+    assert then in write_description(found, tmp_path / "data.yaml")
+
+
 @pytest.fixture
 def clips(make):
     """`train` has every second frame of a clip, `other` the frames between them, beside photographs of its own."""

@@ -68,6 +68,8 @@ def test_tiles_of_stdin_into_everything(tiny_data, tiny_run, tmp_path, monkeypat
     assert cli.main([*words, "--save", "labels,polygons,areas,probabilities,overlay"]) == 3
     said = capsys.readouterr()
     assert "6 images answered, in" in said.out
+    written = [line.split()[0] for line in said.out.splitlines()[1:]]
+    assert written == ["x.png", "x_overlay.png", "x_probabilities.npz", "x.geojson,", "areas.csv"]
     assert "absent.png" in said.err
     for image in images:
         assert np.asarray(Image.open(tmp_path / "out" / image.name)).shape == tiny.SIZE
