@@ -69,7 +69,7 @@ def measured(repository: str, page: Path, *, cached: bool) -> dict[str, Any]:
 
 
 def _told(blocks: Any) -> list[dict[str, Any]]:
-    """Each command as plain values, printed as it ends; without its output, which names places."""
+    """Each command as plain values, without its output, which is only shown: it names places."""
     told = []
     for block in blocks:
         for done in block:
@@ -82,8 +82,7 @@ def _told(blocks: Any) -> list[dict[str, Any]]:
                 }
             )
             print(json.dumps(told[-1]), flush=True)
-            if not done.fits:
-                print(done.output, file=sys.stderr, flush=True)
+            print(f"$ {done.command}\n{done.output}", file=sys.stderr, flush=True)
     return told
 
 
