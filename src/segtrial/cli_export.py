@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from segtrial.errors import several
+
 USERS = 2
 """The exit code where a file loses too much to be written."""
 
@@ -62,7 +64,8 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
     yield f"difference         {_difference(told)}"
     yield f"same answer        {told['argmax_agreement']:.4%} of the pixels"
     yield f"largest difference {told['largest_difference']:.2g} of any score"
-    times, faster = told["milliseconds"], f"{told['latency_ratio']:.2f} times as fast ({told['threads']} threads)"
+    times = told["milliseconds"]
+    faster = f"{told['latency_ratio']:.2f} times as fast ({several(told['threads'], 'thread')})"
     yield f"an image takes     {times['exported']:.1f} ms, in torch {times['torch']:.1f}: {faster}"
 
 

@@ -121,11 +121,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"Did you mean {close[0]!r}? " if close else ""
 
 
-def listing(items: Iterable[object], most: int = 20) -> str:
+def listing(items: Iterable[object], most: int = 20, between: str = ", ") -> str:
     """ "a, b, c and 17 more": at most `most` items, then the count of the rest."""
     names = [str(item) for item in items]
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return between.join(names[:most]) + more
 
 
 def several(number: int, one: str, many: str = "") -> str:

@@ -81,7 +81,7 @@ def test_little_is_computed_ahead_of_who_reads(monkeypatch, cores):
 
 
 def test_all_errors_are_one(two):
-    with pytest.raises(MaskError, match=r"set: 2 of 3 files are at fault:\n  x.png: it is 13, \n  x.png: it is 13"):
+    with pytest.raises(MaskError, match=r"set: 2 of 3 files are at fault:\n  x.png: it is 13\n  x.png: it is 13"):
         all_of("set", square, [13, 1, 13])
 
 

@@ -112,3 +112,11 @@ def test_colours_are_shown_beside_the_baselines_and_have_no_classes():
 def test_classes_say_what_was_counted(task, unit):
     lines = shown(terminal=False, evaluation=EVALUATION | {"task": task}).splitlines()
     assert next(line for line in lines if line.startswith("class ")).split()[-1] == unit
+
+
+def test_a_definition_ends_at_a_semicolon_outside_of_parentheses():
+    told = {**EVALUATION, "definitions": {"miou_dataset": "Mean (of a: b; of c: d) of all; the rest is in --json."}}
+    told |= {"scores": {"miou_dataset": 0.5}, "n_images": 1}
+    said = shown(terminal=False, evaluation=told)
+    assert "Mean (of a: b; of c: d) of all\n" in said
+    assert ": 1 image\n" in said

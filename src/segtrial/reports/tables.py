@@ -1,5 +1,6 @@
 """An evaluation in, lines for a terminal out: tables where a person watches, plain text where a program reads."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,8 @@ CLASS_HEAD = ("class", "IoU", "Dice", "precision", "recall")
 
 def show(evaluation: Mapping[str, Any], console: Console) -> None:
     """Print the scores with their intervals and what they are compared with, then the classes if there are any."""
-    _line(console, f"{evaluation['split']}: {wording.count(evaluation['n_images'])} images")
+    number = evaluation["n_images"]
+    _line(console, f"{evaluation['split']}: {wording.count(number)} image{'' if number == 1 else 's'}")
     head = score_head(evaluation)
     _rows(console, head, score_rows(evaluation), numbers=(1, *range(3, len(head) - 1)))
     if evaluation.get("reason"):
@@ -43,10 +45,15 @@ def score_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
             wording.score(value),
             wording.interval(evaluation["intervals"][name]),
             *(wording.score(scores[name]) for scores in baselines),
-            wording.plain(evaluation["definitions"][name].split(";")[0].rstrip(".")),
+            wording.plain(_gist(evaluation["definitions"][name])),
         )
         for name, value in evaluation["scores"].items()
     ]
+
+
+def _gist(definition: str) -> str:
+    """What stands before the first semicolon that is in no parentheses."""
+    return re.split(r";(?![^(]*\))", definition)[0].rstrip(".")
 
 
 def class_rows(evaluation: Mapping[str, Any]) -> list[tuple[str, ...]]:
