@@ -26,6 +26,8 @@ def parts() -> dict[str, str]:
         "label-errors": label_errors(),
         "leak-effect": leak_effect(),
         "serving": serving(),
+        "temperature": temperature(),
+        "huge-image": huge_image(),
     }
 
 
@@ -181,6 +183,30 @@ def serving() -> str:
         lines.append(f"| {name} | {speed['requests_per_second']} | {speed['p50_ms']} ms | {speed['p99_ms']} ms |")
     how = f"Cores, which the clients share: {told['cores']}; images a batch on average: {told['images_a_batch']}."
     return "\n".join([*met, "", *lines, "", how])
+
+
+def temperature() -> str:
+    """What `benchmarks/temperature.py` left in results/: each half by the temperature of the other one."""
+    told = json.loads((ROOT / "results" / "temperature.json").read_text())
+    lines = ["| fitted on | temperature | ECE of the other half | NLL of the other half |", "|---|---|---|---|"]
+    for half in told["halves"]:
+        before, after = half["before"], half["after"]
+        changes = [f"{before[name]:.3f} → {after[name]:.3f}" for name in ("ece", "nll")]
+        which = ("first half", "second half")[half["fitted_on"]]
+        lines.append(f"| {which} | {half['temperature']:.3f} | {' | '.join(changes)} |")
+    how = f"`{told['network']}`, {told['images']} images in {told['blocks']} blocks."
+    return "\n".join([*lines, "", how])
+
+
+def huge_image() -> str:
+    """What `benchmarks/huge_image.py` left in results/: the most memory that an answer took."""
+    told = json.loads((ROOT / "results" / "huge_image.json").read_text())
+    lines = ["| file | MB on disk | most memory | before the first pixel |", "|---|---|---|---|"]
+    for kind, file in told["files"].items():
+        lines.append(f"| .{kind} | {file['file_mb']} | {file['resident_mb']} MB | {file['resident_idle_mb']} MB |")
+    same = all(told["same_answers"].values())
+    how = f"{told['what']}, {told['threads']} thread; the answers of both files are {'' if same else 'not '}the same bytes."
+    return "\n".join([*lines, "", how])
 
 
 def _parity_cell(row: Mapping[str, Any]) -> str:
