@@ -31,9 +31,12 @@ CHROMIUM = "chromium --headless --no-sandbox --disable-gpu --screenshot={name}.p
 PAGES = ("runs/first/report.html", "trials/networks/comparison.html")
 
 
-def steps(clone: Path, page: Path) -> list[tutorial.File | tutorial.Commands]:
+def steps(clone: Path, page: Path, minutes: float) -> list[tutorial.File | tutorial.Commands]:
     """The demo, the page's blocks, and the pages in a browser, where there is one."""
-    blocks = [tutorial.Commands((("segtrial demo", 0),)), *tutorial.read((clone / page).read_text())]
+    blocks = [
+        tutorial.Commands(((f"segtrial demo --minutes {minutes:g}", 0),)),
+        *tutorial.read((clone / page).read_text()),
+    ]
     if shutil.which("chromium"):
         opened = [CHROMIUM.format(name=Path(each).stem, page=each) for each in PAGES]
         opened.append(CHROMIUM.format(name="served", page="http://127.0.0.1:8765/"))
@@ -41,7 +44,7 @@ def steps(clone: Path, page: Path) -> list[tutorial.File | tutorial.Commands]:
     return blocks
 
 
-def measured(repository: str, page: Path, *, cached: bool) -> dict[str, Any]:
+def measured(repository: str, page: Path, *, cached: bool, minutes: float) -> dict[str, Any]:
     """Follow the path in a folder that is thrown away."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -53,7 +56,7 @@ def measured(repository: str, page: Path, *, cached: bool) -> dict[str, Any]:
         told = _told(tutorial.follow([tutorial.Commands(((f"git clone -q {repository} segtrial", 0),))], folder, fresh))
         told[0]["command"] = "git clone REPOSITORY segtrial"
         told += _told(tutorial.follow([install], folder, fresh))
-        told += _told(tutorial.follow(steps(clone, page), folder, fresh | path))
+        told += _told(tutorial.follow(steps(clone, page, minutes), folder, fresh | path))
     return {
         "schema": 1,
         "cached_packages": cached,
@@ -92,9 +95,10 @@ def main() -> None:
     parser.add_argument("--repository", default=str(ROOT), help="what is cloned; by default this checkout")
     parser.add_argument("--page", type=Path, default=Path("docs/your-own-folder.md"), help="below the clone")
     parser.add_argument("--cached", action="store_true", help="take packages from uv's cache")
+    parser.add_argument("--demo-minutes", type=float, default=2.5, help="how long the demo trains")
     parser.add_argument("--out", type=Path, help="a JSON file")
     args = parser.parse_args()
-    told = measured(args.repository, args.page, cached=args.cached)
+    told = measured(args.repository, args.page, cached=args.cached, minutes=args.demo_minutes)
     if args.out:
         write_json(args.out, told)
     sys.exit(0 if told["all_as_expected"] else 1)

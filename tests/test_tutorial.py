@@ -22,11 +22,12 @@ def free_port() -> int:
 
 def tiny(text: str, port: int) -> str:
     """The same with budgets of two steps, and a port that nobody has."""
-    text = text.replace("--minutes 2 ", "--steps 2 ").replace("minutes: 0.5", "steps: 2, threads: 1")
+    text = text.replace("--minutes 1 ", "--steps 2 ").replace("minutes: 0.25", "steps: 2, threads: 1")
     return text.replace(":8765", f":{port}").replace("serve runs/first", f"serve runs/first --port {port}")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_page_is_what_happens(tmp_path):
     port = free_port()
     blocks = tutorial.changed(tutorial.read(PAGE.read_text()), lambda text: tiny(text, port))
