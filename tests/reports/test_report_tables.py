@@ -120,3 +120,4 @@ def test_a_definition_ends_at_a_semicolon_outside_of_parentheses():
     said = shown(terminal=False, evaluation=told)
     assert "Mean (of a: b; of c: d) of all\n" in said
     assert ": 1 image\n" in said
+    assert "TP: pixels of a class that are answered so" in said

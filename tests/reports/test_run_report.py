@@ -20,7 +20,7 @@ HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    notes = ["The val part leaks: 14 of 14 frames."]
+    notes = ["The val part leaks: 14 of 14 frames.", "`--from MODEL` starts from a model of yours."]
     return fake_run.whole(tmp_path_factory.mktemp("runs") / "street", notes=notes)
 
 
@@ -54,6 +54,11 @@ def test_every_class_is_there_and_an_absent_one_is_absent(run, text):
 def test_the_matrix_holds_the_counts_of_the_npz(run, text):
     counts = np.load(run / "counts" / "val.npz")["counts"].sum(axis=0)
     assert Page(text).pixels == counts.ravel().tolist()
+
+
+def test_what_is_typed_is_code_and_the_letters_of_definitions_are_explained(text):
+    assert "<li><code>--from MODEL</code> starts from a model of yours.</li>" in text
+    assert "TP: pixels of a class" in said(text)
 
 
 def test_notes_stand_before_the_scores(text):

@@ -41,6 +41,7 @@ def _environment() -> jinja2.Environment:
         "interval": wording.interval,
         "duration": wording.duration,
         "baseline": wording.baseline,
+        "counted": wording.counted,
         "color": lambda color: "#{:02x}{:02x}{:02x}".format(*color),
     }
     return environment

@@ -60,6 +60,11 @@ def interval(entry: Mapping[str, Any] | None) -> str:
     return "none" if entry is None else f"{score(entry['low'])} to {score(entry['high'])}"
 
 
+def counted(unit: str) -> str:
+    """What the letters in definitions stand for; `unit` is what is counted: pixels or images."""
+    return f"TP: {unit} of a class that are answered so; FP: others answered so; FN: its own answered otherwise."
+
+
 def baseline(name: str) -> str:
     """ "mean_color" -> "mean colour"."""
     return name.replace("_", " ").replace("color", "colour")
