@@ -110,7 +110,7 @@ def test_showing_loads_no_torch(words):
     [
         (["show", "thorugh"], "recipe 'thorugh': there is no such file, and no preset of this name. Did you mean"),
         (["show", "quick", "--set", "optimizer.lrr=1"], "quick: unknown key 'optimizer.lrr'. Did you mean"),
-        (["show", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["show", "absent.yaml"], "absent.yaml: there is no such file"),
     ],
 )
 def test_what_cannot_be_shown_is_said(words, message, capsys):

@@ -156,7 +156,7 @@ def test_a_run_folder_is_a_recipe(tmp_path):
     ("made", "message"),
     [
         (lambda: tree_of("thorugh"), r"recipe 'thorugh': there is no such file.* Did you mean 'thorough'\? .*r4-unet"),
-        (lambda: tree_of("absent.yaml"), r"absent\.yaml: cannot be read .*No such file"),
+        (lambda: tree_of("absent.yaml"), r"absent\.yaml: there is no such file"),
         (
             lambda: from_tree({"preset": "r5"}, "mine.yaml"),
             r"mine\.yaml: preset='r5' is no preset\. .*There are: quick",

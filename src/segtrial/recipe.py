@@ -290,7 +290,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(path, f"cannot be read ({error})", "Give a YAML file") from error
+        found = "there is no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise RecipeError(path, found, "Give a YAML file") from error
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         found = "is empty" if tree is None else f"holds {shown(tree)}, not fields with values"

@@ -89,7 +89,7 @@ def unknown_device(world):
     return world.evaluate(world.run, "--device", "gpu")
 
 
-@fault(WORDS, r"recipe\.yaml: cannot be read .*Give a YAML file")
+@fault(WORDS, r"recipe\.yaml: there is no such file\. Give a YAML file")
 def recipe_that_is_not_there(world):
     return world.train("--recipe", str(world.here / "recipe.yaml"))
 
