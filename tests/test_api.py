@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_public_names():
     assert st.__all__ == [
-        *("Run", "calibrate", "compare", "evaluate", "explain", "export", "find_lr", "load", "models", "predict"),
-        *("push", "report", "train", "tune"),
+        *("Run", "UserError", "answer", "calibrate", "compare", "evaluate", "explain", "explain_metric", "export"),
+        *("find_lr", "fit", "load", "models", "open_dataset", "predict", "push", "report", "train", "tune"),
     ]
     assert {name for name in dir(st) if not name.startswith("_")} >= set(st.__all__)
     assert all(getattr(st, name) is not None for name in st.__all__)
@@ -36,8 +36,8 @@ def test_importing_costs_nothing():
 
 
 def test_a_name_that_is_not_there_is_answered_with_those_that_are():
-    with pytest.raises(AttributeError, match="segtrial has no 'fit'; it has Run, calibrate, compare"):
-        st.fit  # noqa: B018
+    with pytest.raises(AttributeError, match="segtrial has no 'guess'; it has Run, UserError, answer"):
+        st.guess  # noqa: B018
 
 
 def test_train_returns_the_run(tiny_data, tiny_run, tmp_path, own_cache):
@@ -88,6 +88,26 @@ def test_predict_writes_what_the_network_answers(tiny_data, tiny_run, tmp_path):
     answer = np.asarray(Image.open(tmp_path / "3.png"))
     assert answer.shape == tiny.SIZE
     assert answer.max() < len(tiny.NAMES)
+
+
+def test_an_image_in_memory_is_answered_as_its_file_is(tiny_data, tiny_run, tmp_path):
+    data = st.open_dataset(tiny_data)
+    item = data.parts["val"][3]
+    st.predict(tiny_run, [item.image], tmp_path, overlay=False, confidence=False)
+    written = np.asarray(Image.open(tmp_path / item.image.name))
+    image = data.read(item).image
+    np.testing.assert_array_equal(st.answer(tiny_run, image).values, written)
+    np.testing.assert_array_equal(st.answer(st.load(tiny_run), image).values, written)
+
+
+def test_one_run_under_every_definition(tiny_run):
+    told = st.explain_metric(tiny_run)
+    assert told["scores"]["miou_dataset"] == st.Run(tiny_run).scores["miou_dataset"]
+
+
+def test_what_the_curves_say(tiny_run, capsys):
+    assert cli.main(["fit", str(tiny_run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == st.fit(tiny_run)
 
 
 NO_BUDGET = {"epochs": None, "steps": None, "minutes": None}
