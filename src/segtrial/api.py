@@ -326,7 +326,8 @@ def answer(model: Source | Loaded, image: Pixels) -> Answer:
     returns. Raises ImageError if the channels are not the network's, and UserError as `load` does.
     """
     loaded = model if isinstance(model, Loaded) else load(model)
-    return prediction.answer(loaded.network, loaded.task, image)
+    precision = pick_precision("auto", loaded.network.mean.device)  # as `predict` computes it
+    return prediction.answer(loaded.network, loaded.task, image, precision=precision)
 
 
 def _load_on(model: str, device: str) -> Loaded:
