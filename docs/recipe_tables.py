@@ -135,8 +135,9 @@ def _result(told: Json) -> str:
     if "pairs" in told:
         means = [f"{one['name']} {score(one['mean'])}" for one in comparison_tables.ordered({**told, "ranked": True})]
         return f"{told['score']}: {', '.join(means)}; {told['n_images']} images"
-    name = told["headline"]
-    return f"{name} {_value(told['scores'][name])} {_interval(told, name)}; {told['n_images']:,} images"
+    name, grey = told["headline"], told.get("baselines", {}).get("grey")
+    beside = f", grey {_value(grey[name])}" if grey else ""  # a photo without any colour, which is easy to miss
+    return f"{name} {_value(told['scores'][name])} {_interval(told, name)}{beside}; {told['n_images']:,} images"
 
 
 def _value(value: float | None) -> str:

@@ -82,6 +82,12 @@ def test_records_are_what_is_said(root):
     assert found["fit-r4"].splitlines()[-1].endswith("| It overfits. |")
 
 
+def test_colours_have_the_grey_photo_beside_them():
+    record = told(headline="psnr", scores={"psnr": 16.1634}, intervals={"psnr": {"low": 15.9, "high": 16.4}})
+    said = recipe_tables._result(record | {"baselines": {"grey": {"psnr": 23.651}}})
+    assert said == "psnr 16.16 (15.90 to 16.40), grey 23.65; 1,234 images"
+
+
 def test_curves_are_drawn_of_what_was_run(root):
     assert recipe_tables.figures(root) == {}
     keep(root, "r3-classifier", told(headline="accuracy", val=[{"step": 9, "loss": 1.0, "accuracy": 0.875}]))
