@@ -26,9 +26,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the small copies, which other benchmarks make too
 
 import segtrial as st
+from benchmarks.small_copies import make_small
 from segtrial import fitdoctor
 from segtrial.api import make_recipe
 from segtrial.comparison.request import read_request, recipes_of
@@ -42,9 +43,6 @@ from segtrial.training import Watch
 HERE = Path(__file__).resolve().parent.parent
 SMALL = {"camvid": (240, 180), "camseq01": (240, 180), "celebamask19_256": (128, 128)}
 """Set -> pixels of its pictures, from left to right and down, on the small budget."""
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-MASKS = ("trainannot", "valannot", "labels", "masks")
-"""Folders of masks: their pixels are chosen, not averaged."""
 CURVE = 12
 """Lines of the train log that a record keeps; of val it keeps all."""
 OF_PAIR = ("a", "b", "difference", "interval", "interval_new_scenes", "verdict", "n_seeds", "mde", "sentence")
@@ -288,24 +286,6 @@ def _place(job: Job, root: Path, setup: Setup) -> Path:
     text = "\n".join([f"root: {json.dumps(str(folder))}", *(line[2:] for line in header[start + 1 :])])
     write_atomic(place, f"{text}\n".encode())
     return place
-
-
-def make_small(source: Path, target: Path, size: tuple[int, int]) -> Path:
-    """A copy of a set in which every picture has that size; made once. Where there is no such set, its place."""
-    if target.exists() or not source.is_dir():
-        return target if target.exists() else source
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for path in sorted(each for each in source.rglob("*") if each.is_file()):
-        out = unfinished / path.relative_to(source)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix in PICTURES:
-            how = Image.Resampling.NEAREST if path.parent.name in MASKS else Image.Resampling.BOX
-            Image.open(path).resize(size, how).save(out.with_suffix(".png"))
-        else:
-            shutil.copyfile(path, out)
-    unfinished.rename(target)
-    return target
 
 
 def _size(job: Job, setup: Setup) -> list[int] | None:

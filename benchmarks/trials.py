@@ -3,7 +3,7 @@
     python benchmarks/trials.py ../camvid ../scenes64
     python benchmarks/trials.py ../camvid ../scenes64 --only segnet networks --workers 2
 
-CamVid is made small first (128x96, by area; masks by their nearest pixel): two cores can then train five seeds of
+CamVid is made small first (128x96; for the trial of the defaults 240x180): two cores can then train five seeds of
 everything. A trial that is in results/trials with the seeds and variants of its file is not run again; one that was
 stopped goes on. Of each, results keep what holds no picture of the data: the rule, the result, curves, tables, page.
 """
@@ -11,14 +11,16 @@ stopped goes on. Of each, results keep what holds no picture of the data: the ru
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the small copies, which other benchmarks make too
 
 import segtrial as st
+from benchmarks.small_copies import make_small
 from segtrial.comparison.request import read_request
 from segtrial.console import watching
 from segtrial.files import write_atomic
@@ -26,7 +28,8 @@ from segtrial.reports import comparison_records, comparison_report
 from segtrial.reports.comparison_records import Comparison
 
 HERE = Path(__file__).resolve().parent.parent
-SIZE = (128, 96)
+SMALL = {"camvid": (128, 96), "camvid-half": (240, 180)}
+"""Folder below runs/small -> the pixels of CamVid's pictures there, from left to right and down."""
 CLASSIFIER = {
     "task": "classification",
     "model": "classifier",
@@ -47,7 +50,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of trials; default: all of recipes/trials")
     parser.add_argument("--workers", type=int, default=1)
     args = parser.parse_args()
-    make_small(args.camvid, HERE / "runs/small/camvid")
+    for name, size in SMALL.items():
+        make_small(args.camvid, HERE / "runs/small" / name, size)
     photos = HERE / "runs/small/scenes64"
     if not photos.exists():
         photos.symlink_to(args.photos.resolve())
@@ -56,21 +60,6 @@ def main() -> None:
     for file in sorted((HERE / "recipes/trials").glob("*.yaml")):
         if not args.only or file.stem in args.only:
             run(file, args.workers)
-
-
-def make_small(source: Path, target: Path) -> None:
-    """A copy of the data set in which every picture is 128x96. Does nothing where it is there already."""
-    if target.exists():
-        return
-    unfinished = target.with_name(target.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for path in sorted(each for each in source.rglob("*") if each.suffix in (".webp", ".png")):
-        is_mask = path.parent.name.endswith("annot")
-        image = Image.open(path).resize(SIZE, Image.Resampling.NEAREST if is_mask else Image.Resampling.BOX)
-        out = (unfinished / path.relative_to(source)).with_suffix(".png")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        image.save(out)
-    unfinished.rename(target)
 
 
 def run(file: Path, workers: int) -> None:
