@@ -1,8 +1,11 @@
 """Verdicts in sentences: each names what it speaks of."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from segtrial.comparison import words
+from segtrial.comparison.result import notes
 
 NOTHING = {"verdict": "cannot tell", "reason": "only 2 blocks (a, b)", "interval": None}
 IMAGES, SCENES = "for these images and new training runs", "for new scenes"
@@ -51,3 +54,13 @@ def test_without_runs_nothing_is_said():
 @pytest.mark.parametrize(("seconds", "short"), [(75, "75 s"), (600, "10 min"), (7200, "2.0 h")])
 def test_durations_are_short(seconds, short):
     assert words.duration(seconds) == short
+
+
+@pytest.mark.parametrize(
+    ("pixels", "note"), [(1020, ""), (1600, "In its training b looks at 1.6 times the pixels of a.")]
+)
+def test_a_note_tells_of_unequal_pixels_but_not_of_what_crops_leave_over(pixels, note):
+    variants = {
+        name: SimpleNamespace(recipe={"model": name}, pixels=count) for name, count in (("a", 1000), ("b", pixels))
+    }
+    assert notes(SimpleNamespace(grown=(), folds=None, variants=variants)) == ([note] if note else [])

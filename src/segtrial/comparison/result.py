@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ ONE_RUN = (
     "There is one run of each variant, which shows nothing about seeds: two runs of one recipe differ too, and by how "
     "much is not known here."
 )
+SAME_PIXELS = 0.05
+"""Variants whose training looks at pixels that differ by less than this share need no note: crops do not divide evenly."""
 NO_SEED = "there is no seed of which both have a finished run"
 
 
@@ -106,7 +109,7 @@ def notes(manifest: Manifest) -> list[str]:
     for (a, first), (b, second) in combinations(manifest.variants.items(), 2):
         if first.recipe == second.recipe:
             found.append(f"{a} and {b} have the same recipe and the same seeds, so their runs are the same.")
-        elif first.pixels != second.pixels:
+        elif not isclose(first.pixels, second.pixels, rel_tol=SAME_PIXELS):
             found.append(f"In its training {b} looks at {second.pixels / first.pixels:.2g} times the pixels of {a}.")
     return found
 
