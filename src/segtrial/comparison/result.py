@@ -39,7 +39,7 @@ ONE_RUN = (
     "much is not known here."
 )
 SAME_PIXELS = 0.05
-"""Variants whose training looks at pixels that differ by less than this share need no note: crops do not divide evenly."""
+"""Of the pixels that training looks at: a smaller difference is what crops leave over, and needs no note."""
 NO_SEED = "there is no seed of which both have a finished run"
 
 
