@@ -3,9 +3,8 @@
 import ast
 import inspect
 import re
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from segtrial import errors
 
@@ -33,7 +32,11 @@ MAY_SEE_ITS_FLOOR = (0, 10)  # words build on words, and the door is one room in
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION = 400, 80, 10
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-EVERY_FILE = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def room_of(path: Path) -> str:
@@ -72,46 +75,46 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or 0) - function.lineno + 1 - docstring
 
 
-@EVERY_FILE
-def test_imports_point_down(path):
-    me = room_of(path)
-    mine = floor_of(me)
-    limit = mine if mine in MAY_SEE_ITS_FLOOR else mine - 1
-    wrong = {room for room in imported_rooms(ast.parse(path.read_text())) - {me} if floor_of(room) > limit}
-    assert not wrong, f"{me} (floor {mine}) imports {sorted(wrong)}"
+def test_imports_point_down():
+    for path in FILES:
+        me = room_of(path)
+        mine = floor_of(me)
+        limit = mine if mine in MAY_SEE_ITS_FLOOR else mine - 1
+        wrong = {room for room in imported_rooms(tree_of(path)) - {me} if floor_of(room) > limit}
+        assert not wrong, f"{path}: {me} (floor {mine}) imports {sorted(wrong)}"
 
 
-@EVERY_FILE
-def test_imports_are_written_so_that_this_test_sees_them(path):
+def test_imports_are_written_so_that_this_test_sees_them():
     """`import segtrial.x`, relative imports and import_module("segtrial.x") would be invisible above."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            hidden = [alias.name for alias in node.names if alias.name.split(".")[0] == "segtrial"]
-            assert not hidden, f"line {node.lineno}: write `from segtrial import ...`, not import {hidden[0]}"
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: relative import"
-            assert node.module != "__future__", f"line {node.lineno}: jaxtyping reads annotations at run time"
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            assert "segtrial" not in ast.unparse(node), f"line {node.lineno}: import by a written name"
+    for path in FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Import):
+                hidden = [alias.name for alias in node.names if alias.name.split(".")[0] == "segtrial"]
+                assert not hidden, f"{path}:{node.lineno}: write `from segtrial import ...`, not import {hidden[0]}"
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}:{node.lineno}: relative import"
+                assert node.module != "__future__", f"{path}:{node.lineno}: jaxtyping reads annotations at run time"
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                assert "segtrial" not in ast.unparse(node), f"{path}:{node.lineno}: import by a written name"
 
 
-@EVERY_FILE
-def test_each_file_opens_with_its_caption(path):
-    caption = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]
-    assert caption.endswith((".", ":")), f"the first docstring line is the file's caption, got {caption!r}"
-    assert 20 <= len(caption) <= 118
+def test_each_file_opens_with_its_caption():
+    for path in FILES:
+        caption = (ast.get_docstring(tree_of(path)) or "").split("\n")[0]
+        said = f"{path}: the first docstring line is the file's caption, got {caption!r}"
+        assert caption.endswith((".", ":")), said
+        assert 20 <= len(caption) <= 118, said
 
 
-@EVERY_FILE
-def test_files_and_functions_are_short(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= LONGEST_FILE
-    too_long = {f.name: length(f) for f in functions(ast.parse(text)) if length(f) > LONGEST_FUNCTION}
-    assert not too_long
+def test_files_and_functions_are_short():
+    for path in FILES:
+        assert len(path.read_text().splitlines()) <= LONGEST_FILE, path
+        too_long = {f.name: length(f) for f in functions(tree_of(path)) if length(f) > LONGEST_FUNCTION}
+        assert not too_long, path
 
 
 def test_the_usual_function_is_a_few_lines():
-    lengths = sorted(length(f) for path in FILES for f in functions(ast.parse(path.read_text())))
+    lengths = sorted(length(f) for path in FILES for f in functions(tree_of(path)))
     assert lengths[len(lengths) // 2] <= USUAL_FUNCTION
 
 
@@ -134,11 +137,10 @@ def test_the_exception_tree_is_drawn_as_it_is():
     assert drawn == real
 
 
-@EVERY_FILE
-def test_every_exception_is_declared_in_one_file(path):
-    if path.name != "errors.py":
-        classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+def test_every_exception_is_declared_in_one_file():
+    for path in (path for path in FILES if path.name != "errors.py"):
+        classes = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
         own = [
             node.name for node in classes if any(re.search(r"(Error|Exception)$", ast.unparse(b)) for b in node.bases)
         ]
-        assert not own, f"{own} belong into errors.py"
+        assert not own, f"{path}: {own} belong into errors.py"

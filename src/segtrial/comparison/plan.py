@@ -9,7 +9,7 @@ What is measured here by the clock decides no result but the step counts of `min
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import torch
@@ -260,12 +260,15 @@ def in_steps(recipe: Recipe, phases: Sequence[PlannedPhase]) -> Recipe:
 
 def multiply_adds(recipe: Recipe, plan: Plan) -> list[float]:
     """Of the forward pass of one step, in each phase of the plan."""
-    outputs, found = plan.make_task().outputs, []
-    for phase in plan.phases:
-        described = models.describe(recipe.model, phase.size, outputs, plan.in_channels)
-        costs = cast(dict[str, Any], described["costs"])
-        found.append(float(phase.batch * costs["multiply_adds"]))
-    return found
+    outputs, channels = plan.make_task().outputs, plan.in_channels
+    return [phase.batch * _of_an_image(recipe.model, phase.size, outputs, channels) for phase in plan.phases]
+
+
+@cache
+def _of_an_image(model: str, size: tuple[int, int], outputs: int, channels: int) -> float:
+    """Counted once for all variants with that network."""
+    costs = cast(dict[str, Any], models.describe(model, size, outputs, channels)["costs"])
+    return float(costs["multiply_adds"])
 
 
 def _estimate(measured: Measured, phases: Sequence[PlannedPhase]) -> Estimate:

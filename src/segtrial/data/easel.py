@@ -6,6 +6,7 @@ class. So colour and class have one shape.
 
 import math
 from collections.abc import Sequence
+from typing import no_type_check
 
 from PIL import Image, ImageDraw
 
@@ -23,6 +24,7 @@ Point = tuple[Number, Number]
 Ink = tuple[int, int, int, int]
 
 
+@no_type_check  # not looked at while testing: a frame makes thousands of calls, which would take longer than all else
 class Easel:
     """Canvas, camera and light: draws metres as dots."""
 

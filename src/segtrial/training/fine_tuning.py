@@ -4,6 +4,8 @@ Frozen is without gradients and in eval mode: neither weights nor running statis
 it ends is a function of the step, so that a resumed run thaws where the undisturbed one did.
 """
 
+from functools import cache
+
 import torch
 from torch import nn
 
@@ -103,6 +105,7 @@ def empty_core(spec: str, classes: int = 2, channels: int = 3) -> nn.Module:
         return models.build(name, classes, channels, **options)
 
 
+@cache
 def _with_encoder() -> list[str]:
     words = []
     for name in models.names():

@@ -5,6 +5,7 @@ made anew for each image of a batch, and are keyed by (seed, step, rank), see `r
 """
 
 from contextlib import suppress
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +72,7 @@ def skip_blocks(core: nn.Module, rate: float) -> bool:
     return bool(blocks) or any(done)
 
 
+@cache
 def _with_blocks() -> list[str]:
     """A word for each network that has blocks to skip: the name alone, or with an encoder that has some."""
     found = []
