@@ -1,10 +1,9 @@
 """Verdicts in sentences: each names what it speaks of."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from segtrial.comparison import words
+from segtrial.comparison.manifest import Manifest, Variant
 from segtrial.comparison.result import notes
 
 NOTHING = {"verdict": "cannot tell", "reason": "only 2 blocks (a, b)", "interval": None}
@@ -61,6 +60,7 @@ def test_durations_are_short(seconds, short):
 )
 def test_a_note_tells_of_unequal_pixels_but_not_of_what_crops_leave_over(pixels, note):
     variants = {
-        name: SimpleNamespace(recipe={"model": name}, pixels=count) for name, count in (("a", 1000), ("b", pixels))
+        name: Variant.model_construct(recipe={"model": name}, pixels=count)
+        for name, count in (("a", 1000), ("b", pixels))
     }
-    assert notes(SimpleNamespace(grown=(), folds=None, variants=variants)) == ([note] if note else [])
+    assert notes(Manifest.model_construct(grown=(), folds=None, variants=variants)) == ([note] if note else [])
