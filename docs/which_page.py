@@ -11,7 +11,7 @@ from results_page import NOT_RUN, ROOT, TURNED, count_of, markdown, read_trials
 from segtrial.reports.comparison_tables import ordered, signed
 from segtrial.reports.wording import DASH, score, short_count
 
-SHOWN = ("networks", "encoders", "segnet", "carried", "colors", "choices", "batch")
+SHOWN = ("networks", "encoders", "segnet", "carried", "colors", "choices", "batch", "defaults")
 """Trials of the page, in its order."""
 FAST = ("compact", "segformer", "fcn:stride=8,encoder=resnet18", "deeplabv3plus:encoder=resnet18", "fpn", "unet")
 """Networks whose cost is laid side by side."""
