@@ -16,6 +16,7 @@ from segtrial.prediction.journal import FILE
 from segtrial.prediction.on_ray import _answer
 from segtrial.prediction.sources import sources
 from tests.prediction.known import Loaded, labels_in, noise, put, tree
+from tests.prediction.test_on_ray import Others
 
 EVERYTHING = ("labels", "overlay", "confidence", "probabilities", "polygons", "areas")
 PLACE = [
@@ -92,8 +93,9 @@ def test_a_line_of_a_list_that_names_nothing_is_reported(tmp_path):
     assert [path.name for path, _ in report.skipped] == lines[1:]
 
 
+@pytest.mark.parametrize("others", [False, True], ids=["here", "by a node"])
 @pytest.mark.parametrize("change", ["gone", "cut"])
-def test_a_picture_that_changes_after_it_was_looked_at_is_skipped(change, model, tmp_path, monkeypatch):
+def test_a_picture_that_changes_after_it_was_looked_at_is_skipped(change, others, model, tmp_path, monkeypatch):
     for name in "ab":
         put(tmp_path / "in" / f"{name}.png")
 
@@ -105,7 +107,8 @@ def test_a_picture_that_changes_after_it_was_looked_at_is_skipped(change, model,
 
     look_at = folder.look_at
     monkeypatch.setattr(folder, "look_at", look)
-    report = predict_files(model, [tmp_path / "in"], tmp_path / "out")
+    elsewhere = Others(model) if others else None
+    report = predict_files(model, [tmp_path / "in"], tmp_path / "out", elsewhere=elsewhere)
     assert [path.name for path in report.done] == ["a.png"]
     ((path, reason),) = report.skipped
     assert path.name == "b.png"
@@ -146,6 +149,23 @@ def test_no_node_answers_by_another_model(tmp_path):
     with pytest.raises(RunError, match=r"another model lies there for whoever answers \(sha256 second, not first\)"):
         predict_files(Loaded(), [tmp_path / "in"], tmp_path / "out", elsewhere=others)
     assert list(tree(tmp_path / "out")) == []
+
+
+def test_a_node_works_where_the_command_was_given_and_within_its_limit(tmp_path, monkeypatch):
+    """A process of a node begins somewhere else, and with Pillow's limit of pixels."""
+    put(tmp_path / "in" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+
+    def node(how, out, chunks):
+        (chunk,) = chunks
+        os.chdir("/")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+        yield _answer(lambda model, device: Loaded(), "m", "cpu", str(tmp_path), how, str(out), chunk)
+
+    report = predict_files(Loaded(), ["in"], Path("out"), max_pixels=6 * 9, elsewhere=node)
+    assert (report.done, report.skipped) == ((Path("in/a.png"),), ())
+    assert (tmp_path / "out" / "a.png").exists()
 
 
 def test_saving_nothing_is_a_slip(tmp_path, capsys):

@@ -36,6 +36,8 @@ def test_other_sites_may_not_ask(headers):
         response = await client.post("/predict", content=BODY, headers={**PNG, **headers})
         assert response.status_code == 403
         error_of(response)
+        for method in ("DELETE", "PUT", "OPTIONS"):
+            assert (await client.request(method, "/predict", headers=headers)).status_code == 403
         if "host" in headers:
             assert (await client.get("/models", headers=headers)).status_code == 403
 

@@ -79,6 +79,29 @@ def test_a_watched_file_that_cannot_be_served_is_tried_once_and_watched_on(troub
     play(story, tmp_path / "m.safetensors", monkeypatch)
 
 
+def test_a_file_that_changes_while_it_is_loaded_is_loaded_again(tmp_path, monkeypatch):
+    """As when training ends just then: neither the start of a server nor that of watching may miss it."""
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.002)
+    path, loads = tmp_path / "m.safetensors", []
+
+    async def hire(path: Path) -> Direct:
+        loads.append(path.read_text())
+        path.write_text("second version")
+        return answering()
+
+    async def told() -> None:
+        path.write_text("first")
+        served = await Served("m", path, hire, lambda size: None).start()
+        service = Service({"m": served}, read(), Limits(), Metrics())
+        watching = asyncio.create_task(server._watch(service))
+        await until(lambda: loads[-1] == "second version")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await service.stop()
+
+    asyncio.run(told())
+
+
 def test_who_asks_for_a_reload_asks_again(tmp_path):
     """Only watching is content with one look."""
     path = tmp_path / "m.safetensors"

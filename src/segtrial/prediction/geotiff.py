@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -36,7 +37,7 @@ def georeference(tags: Mapping[int, object]) -> Georeference | None:
     return Georeference(tuple((tag, _checked(tag, value)) for tag, value in found.items()))
 
 
-def _checked(tag: int, value: object) -> tuple[float, ...] | tuple[int, ...] | str:
+def _checked(tag: int, value: Any) -> tuple[float, ...] | tuple[int, ...] | str:
     """The values of a tag in its type; one alone comes without a tuple."""
     kind, values = GEOREFERENCE[tag], value if isinstance(value, tuple) else (value,)
     if kind == "s" and isinstance(value, str):
@@ -44,7 +45,7 @@ def _checked(tag: int, value: object) -> tuple[float, ...] | tuple[int, ...] | s
     if kind == "H" and all(isinstance(one, int) and 0 <= one < 2**16 for one in values):
         return values
     if kind == "d" and not isinstance(value, str | bytes):
-        return tuple(float(one) for one in values)  # type: ignore[arg-type]
+        return tuple(float(one) for one in values)
     raise ValueError(f"its tag {tag}, of where it lies on the ground, holds {value!r:.60}")
 
 
