@@ -197,7 +197,8 @@ def test_a_mixed_crop_takes_image_and_mask_from_one_other_sample(name):
     assert len(partners) > 12  # 60 draws of 29 others
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # where there is one core
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_any_number_of_workers_gives_the_same_bits(workers):
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
