@@ -110,7 +110,10 @@ def two_recipes(world):
     return ["train", "a.yaml", "--recipe", "b.yaml", "--out", str(world.out)]
 
 
-@fault(WORDS, r"encoder: compact:width=8 has no encoder of its own to fine-tune\. Leave `encoder` out .* one of: classifier, ")
+@fault(
+    WORDS,
+    r"encoder: compact:width=8 has no encoder of its own to fine-tune\. Leave `encoder` out .* one of: classifier, ",
+)
 def freezing_what_is_not_there(world):
     return world.train("--set", "encoder.freeze=all")
 

@@ -7,7 +7,7 @@ from segtrial.data import open_dataset
 from segtrial.data.cache import open_store
 from segtrial.errors import RecipeError, SplitError
 from segtrial.recipe import Phase, Recipe
-from segtrial.training.plan import PlannedPhase
+from segtrial.training.plan import Plan, PlannedPhase
 from segtrial.training.planning import check_parts, evaluation_steps, image_statistics, phase_shapes, with_steps
 from tests.tasks import folders
 
@@ -32,6 +32,19 @@ def test_epochs_are_shared_as_images():
 def test_steps_add_up_to_what_was_asked_for():
     for steps in range(1, 30):
         assert sum(steps_of(Recipe(phases=HALVES, steps=steps))) == steps
+
+
+def test_what_will_be_done_is_said():
+    phases = tuple(phase.model_copy(update={"steps": 1}) for phase in SHAPES)  # 4 images and 2, of 4
+    plan = Plan.model_construct(
+        steps=2,
+        phases=phases,
+        parts={"train": 4, "val": 6},
+        model={"name": "unet", "parameters": 1234567},
+        device="cpu",
+    )
+    said = "Trains unet (1,234,567 parameters) on 4 images for 2 steps, 1.5 times each image, on cpu; val has 6."
+    assert plan.sentence() == said
 
 
 def test_a_budget_below_one_step_is_refused():

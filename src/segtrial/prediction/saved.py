@@ -11,6 +11,9 @@ OVERLAY, CONFIDENCE = "_overlay", "_confidence"
 """What follows the stem in the names of the outputs that may be left out."""
 
 WORDS = {OVERLAY: "overlay", CONFIDENCE: "confidence"}
+EACH = "x_N-CLASS.png"
+"""The masks of a task in which classes exclude nothing, in a legend."""
+
 USUAL, OF_MASKS = ("labels", "overlay", "confidence"), ("probabilities", "polygons", "areas")
 
 
@@ -56,4 +59,7 @@ def legend(task: Task, words: frozenset[str]) -> dict[str, str]:
         "polygons": (f"x.geojson, {COCO}", "the outline of each area"),
         "areas": (AREAS, "how many pixels each class has"),
     }
-    return dict(said for word, said in drawn.items() if word in words)
+    told = dict(said for word, said in drawn.items() if word in words)
+    if "labels" in words and set(task.parts) - {"", *WORDS}:
+        told[EACH] = "where the class is that the name says, one for each"
+    return told
