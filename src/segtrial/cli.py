@@ -75,8 +75,10 @@ def demo(
 
     Trains, scores, predicts and writes a report, in minutes on two CPU cores.
     """
-    from segtrial import cli_demo, console
+    from segtrial import console
 
+    with console.loading():
+        from segtrial import cli_demo
     with console.watching() as watch:
         cli_demo.run(out, minutes, watch)
 
@@ -157,7 +159,10 @@ def train(
         raise DataError(
             "--data", "not given", "Name a folder of images and masks, or --data toytown for generated ones"
         )
-    from segtrial import api, console, ranks
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api, ranks
 
     if find_lr:
         if fit_batch:
@@ -199,7 +204,10 @@ def evaluate(
 
     Prints each score with its interval and its definition, and a line for each class.
     """
-    from segtrial import api, console
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api
 
     with console.watching() as watch:
         result = api.evaluate(model, data, split, extras=extras, device=device, watch=watch)

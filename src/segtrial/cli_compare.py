@@ -40,7 +40,10 @@ def compare(
     FILE holds `base` (a recipe's fields), `variants` (name: the fields it changes) and `seeds`. The same command again
     continues a killed comparison. Variants and seeds may be added; finished runs are kept. Exit code 3 if some failed.
     """
-    from segtrial import api, console
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api
 
     with console.watching() as watch:
         told = api.compare(file, out, budget=budget, workers=workers, on=on, sbatch=sbatch, plan=plan, watch=watch)

@@ -70,7 +70,10 @@ def explain(
     The answer, how sure it is and where it is wrong; which parts of the image speak for a class (Seg-Grad-CAM, and
     what happens where a patch hides them); what changes without one band of the image.
     """
-    from segtrial import api, console
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api
     from segtrial.reports import wording
 
     box = None if region is None else _numbers(region)
@@ -106,7 +109,10 @@ def calibrate(
     Fits one number, the temperature, that all scores are divided by before they become probabilities, and stores it in
     the model file. Answers stay the same; predict, evaluate, explain, export and serve use it.
     """
-    from segtrial import api, console
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api
 
     with console.watching() as watch:
         told = api.calibrate(model, data, split, out=out, device=device, watch=watch)

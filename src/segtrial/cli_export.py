@@ -39,7 +39,10 @@ def export(
     class table inside. The val part is run through the file and through torch. A file that loses too much is not
     written (exit code 2).
     """
-    from segtrial import api, console
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api
 
     with console.watching() as watch:
         told = api.export(

@@ -56,7 +56,10 @@ def predict(
     Writes a label PNG with a palette for each image, the answer drawn over the image, and how sure the model is. The
     same command again does what is left. Large images are answered tile by tile, in little memory.
     """
-    from segtrial import api, console
+    from segtrial import console
+
+    with console.loading():
+        from segtrial import api
 
     if max_pixels is not None and max_pixels < 1:
         raise RecipeError("--max-pixels", str(max_pixels), "Choose the number of pixels of the largest picture")

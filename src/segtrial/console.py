@@ -113,6 +113,19 @@ def step_words(record: Mapping[str, Any]) -> str:
 
 
 @contextmanager
+def loading() -> Iterator[None]:
+    """A word on a terminal while torch is loaded, which takes seconds; gone afterwards."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print("loading ...", end="\r", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
 def watching() -> Iterator[Watcher]:
     """Somebody to tell: `Live` where stderr is a terminal, else `Lines`; the terminal is left tidy."""
     watcher = Live() if sys.stderr.isatty() else Lines()
