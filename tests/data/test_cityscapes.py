@@ -74,7 +74,7 @@ def test_a_test_part_with_classes_is_read(make):
 def test_a_missing_mask_is_named(make):
     files = streets()
     del files["gtFine/train/bremen/bremen_000000_000019_gtFine_labelIds.png"]
-    message = r"1 images without a mask: leftImg8bit/train/bremen/.*Add NAME_gtFine_labelIds\.png at the same place"
+    message = r"1 image without a mask: leftImg8bit/train/bremen/.*Add NAME_gtFine_labelIds\.png at the same place"
     with pytest.raises(PairingError, match=message):
         open_dataset(make(files))
 

@@ -127,7 +127,7 @@ def test_what_was_clipped_or_empty_or_left_out_is_said(make):
     make({"images/c.png": photo(3)})
     data = open_dataset(root)
     assert (targets(data)["images/a"] == 1).sum() == 3 * 16
-    for note in ("1 shapes reach out of their picture: clipped", "1 pictures have no shape", "1 pictures are in no"):
+    for note in ("1 shape reaches out of its picture: clipped", "1 picture has no shape", "1 picture is in no"):
         assert any(note in said for said in data.notes), note
 
 

@@ -107,7 +107,7 @@ def test_splits_by_beginnings_and_by_lists(make):
     data = described(make, "splits: {train: [cat_1], val: val.txt}\n", files)
     assert [item.key for item in data.parts["train"]] == ["images/cat_1"]
     assert [item.key for item in data.parts["val"]] == ["images/dog_1", "images/dog_2"]
-    assert any("1 images are in no part of splits" in note for note in data.notes)
+    assert any("1 image is in no part of splits" in note for note in data.notes)
 
 
 MISTAKES = {

@@ -87,7 +87,7 @@ def test_names_like_ignore_count_nowhere_and_pictures_without_files_are_left_out
     expected = np.where(EXPECTED == 1, IGNORE, EXPECTED // 2)
     for target in targets(data).values():
         np.testing.assert_array_equal(target, expected)
-    assert any(note.startswith("1 pictures have no mask file: left out (four.png)") for note in data.notes)
+    assert any(note.startswith("1 picture has no mask file: left out (four.png)") for note in data.notes)
 
 
 def test_two_annotators_are_still_asked_about(make):
@@ -117,7 +117,7 @@ def test_a_changed_file_changes_the_fingerprint(make):
     [
         ({"masks/cat/one.png": labels([0, 1, 2])}, MaskError, r"one\.png: .*values 0, 1, 2"),
         ({"masks/cat/one.png": box(*LARGE)[:6]}, MaskError, r"one\.png: the mask is 6x16 but its image is 12x16"),
-        ({"masks/cat/five.png": box(*LARGE)} | DECLARED, PairingError, r"1 masks name no picture .*five\.png"),
+        ({"masks/cat/five.png": box(*LARGE)} | DECLARED, PairingError, r"1 mask names no picture .*five\.png"),
         ({"data.yaml": "mask_files: class\n"}, DataError, "mask_files without images and masks"),
         ({"data.yaml": DECLARED["data.yaml"] + "drops: [cat]\n"}, DataError, "mask_files with drops"),
         ({"data.yaml": "mask_files: instance\n"}, DataError, "mask_files: .*class"),

@@ -232,7 +232,7 @@ def test_faults_are_named(make):
         photos_of(make({"a.txt": "x"}))
     with pytest.raises(DataNotFound, match=r"a\.txt: not a folder"):
         photos_of(make({}).joinpath("a.txt"))
-    with pytest.raises(DataNotFound, match=r"no photo below it \(1 masks by their place or name, 1 \.txt\)"):
+    with pytest.raises(DataNotFound, match=r"no photo below it \(1 mask by place or name, 1 \.txt\)"):
         photos_of(make({"masks/1.png": photo(1)}))
     with pytest.raises(
         ImageError, match=r"(?s)set: 2 of 4 files are at fault:.*b\.png: not a picture.*c\.jpg: empty file"

@@ -32,13 +32,13 @@ def one_picture_for_a_folder(world):
     return ["train", "--data", str(world.image), "--out", str(world.out)]
 
 
-@fault(DATA, r"1 images without a mask: train/images/1\.png")
+@fault(DATA, r"1 image without a mask: train/images/1\.png")
 def missing_mask(world):
     world.mask.unlink()
     return world.train()
 
 
-@fault(DATA, r"1 masks without an image: train/masks/1\.png")
+@fault(DATA, r"1 mask without an image: train/masks/1\.png")
 def missing_image(world):
     world.image.unlink()
     return world.train()
@@ -68,7 +68,7 @@ def mask_value_out_of_range(world):
 
 @fault(
     DATA,
-    r"data: 1 masks hold RGB colours and classes\.txt gives no colours.*\[255, 0, 9\].*Describe them in data\.yaml",
+    r"data: 1 mask holds RGB colours and classes\.txt gives no colours.*\[255, 0, 9\].*Describe them in data\.yaml",
 )
 def one_mask_in_colours(world):
     damaged(world.mask, picture(np.full((*tiny.SIZE, 3), (255, 0, 9), np.uint8)))

@@ -25,7 +25,7 @@ from segtrial.data.reading import Fingerprint, channels_of
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.data.split import SplitOptions, split, with_groups
 from segtrial.data.tables import VOID_NAMES, with_swaps
-from segtrial.errors import DataError, MaskError, PairingError, listing, nearest
+from segtrial.errors import DataError, MaskError, PairingError, listing, nearest, several
 from segtrial.files import sha256
 from segtrial.shapes import IGNORE
 
@@ -273,12 +273,14 @@ def _counted(drawings: Sequence[Drawing]) -> list[str]:
     shapes = Counter(
         "outside" if shape.leaves(drawing.size) else "inside" for drawing in drawings for shape in drawing.shapes
     )
-    notes = [f"{shapes.total()} shapes on {len(drawings)} pictures"]
+    notes = [f"{several(shapes.total(), 'shape')} on {several(len(drawings), 'picture')}"]
     if shapes["outside"]:
-        notes.append(f"{shapes['outside']} shapes reach out of their picture: clipped")
+        reach = several(shapes["outside"], "shape reaches out of its picture", "shapes reach out of their picture")
+        notes.append(f"{reach}: clipped")
     empty = [drawing.image.name for drawing in drawings if not drawing.shapes]
     if empty:
-        notes.append(f"{len(empty)} pictures have no shape, so all of each is background: {listing(empty, most=4)}")
+        have = several(len(empty), "picture has", "pictures have")
+        notes.append(f"{have} no shape, so all of each is background: {listing(empty, most=4)}")
     return notes
 
 

@@ -18,7 +18,7 @@ from segtrial.data.masks import Encoding, read_mask
 from segtrial.data.reading import Fingerprint, Reader
 from segtrial.data.sample import Dataset, Item
 from segtrial.data.split import SplitOptions, split
-from segtrial.errors import PairingError, listing
+from segtrial.errors import PairingError, listing, several
 from segtrial.shapes import IGNORE
 
 IMAGES, MASKS, IMAGE_END = "leftImg8bit", "gtFine", "_leftImg8bit"
@@ -107,7 +107,8 @@ def _items(root: Path, images: list[Path], kind: str) -> list[Item]:
     pairs = [(image, _mask(root, image, kind)) for image in images]
     alone = [image.relative_to(root) for image, mask in pairs if not mask.is_file()]
     if alone:
-        found = f"{len(alone)} images without a mask: {listing(alone)}"
+        many = several(len(alone), "image without a mask", "images without a mask")
+        found = f"{many}: {listing(alone)}"
         error = PairingError(root, found, f"Add NAME_{MASKS}_{kind}.png at the same place below {MASKS}/")
         error.files = tuple(map(str, alone))
         raise error

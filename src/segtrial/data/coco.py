@@ -39,7 +39,7 @@ from segtrial.data._parallel import raise_all
 from segtrial.data.polygons import Shape, unpack_runs
 from segtrial.data.sample import Dataset
 from segtrial.data.split import SplitOptions
-from segtrial.errors import DataError, MaskError, listing
+from segtrial.errors import DataError, MaskError, listing, several
 from segtrial.shapes import IGNORE
 
 LARGEST = 1_000_000_000
@@ -80,7 +80,7 @@ def open_coco(root: Path, options: SplitOptions) -> Dataset:
         notes.append(f"{crowds} crowds count nowhere (IGNORE) where no single object lies")
     others = sum(map(len, pictures.by_name.values())) - len(drawings)
     if others > 0:
-        notes.append(f"{others} pictures are in no annotation file: left out")
+        notes.append(f"{several(others, 'picture is', 'pictures are')} in no annotation file: left out")
     return open_drawings(root, "coco", names, drawings, options, notes)
 
 

@@ -37,7 +37,7 @@ from segtrial.data.reading import Fingerprint, Reader, channels_of, items_of
 from segtrial.data.sample import Dataset, Item
 from segtrial.data.split import SplitOptions, split, with_groups
 from segtrial.data.tables import Table, find_table, with_swaps
-from segtrial.errors import DataError, DataNotFound, SplitError, listing, nearest
+from segtrial.errors import DataError, DataNotFound, SplitError, listing, nearest, several
 from segtrial.shapes import IGNORE
 
 LARGEST = 1_000_000
@@ -267,7 +267,7 @@ def _chosen(
     if twice:
         raise SplitError(path, f"splits: in several parts: {listing(twice)}", "Make the beginnings or lists disjoint")
     left = len(items) - len(counts)
-    return parts, ((f"{left} images are in no part of splits: left out",) if left else ())
+    return parts, ((f"{several(left, 'image is', 'images are')} in no part of splits: left out",) if left else ())
 
 
 def _members(path: Path, root: Path, part: str, rule: tuple[str, ...] | str, items: Sequence[Item]) -> list[Item]:

@@ -26,7 +26,7 @@ from segtrial.data.polygons import BACKGROUND
 from segtrial.data.reading import channels_of, stamp
 from segtrial.data.sample import Dataset, Item, Sample
 from segtrial.data.split import SplitOptions, split, with_groups
-from segtrial.errors import MaskError, PairingError, listing
+from segtrial.errors import MaskError, PairingError, listing, several
 from segtrial.files import sha256
 
 Layer = tuple[str, Path]
@@ -143,13 +143,15 @@ def layered(root: Path, images: Sequence[File], masks: Sequence[File]) -> Layere
         elif place is not None:
             layers[by_place[place].key].append((label, mask.path))
     if lost:
-        error = PairingError(root, f"{len(lost)} masks name no picture and class: {listing(lost)}", DECLARE)
+        many = several(len(lost), "mask names no picture and class", "masks name no picture and class")
+        error = PairingError(root, f"{many}: {listing(lost)}", DECLARE)
         error.files = tuple(map(str, lost))
         raise error
     keys = {file.key: file for file in images}
     bare = [file.path.name for file in images if file.key not in layers]
     notes = [f"{len(masks)} mask files, one for each class or object, of {len(layers)} pictures; the smaller on top"]
-    notes += [f"{len(bare)} pictures have no mask file: left out ({listing(bare, most=4)})"] if bare else []
+    have = several(len(bare), "picture has", "pictures have")
+    notes += [f"{have} no mask file: left out ({listing(bare, most=4)})"] if bare else []
     return Layered(keys, {key: tuple(sorted(layers[key])) for key in sorted(layers)}, tuple(notes))
 
 

@@ -159,7 +159,7 @@ def _files(root: Path) -> tuple[list[File], tuple[str, ...]]:
     for file in found.pictures:
         (masks if _is_mask(file, names) else photos).append(file)
     if not photos:
-        others = [f"{len(masks)} masks by their place or name"] * bool(masks)
+        others = [f"{several(len(masks), 'mask')} by place or name"] * bool(masks)
         others += [f"{n} {kind}" for kind, n in found.others.items()]
         what = f" ({listing(others)})" if others else ""
         raise DataNotFound(root, f"no photo below it{what}", "Give a folder of photos")
@@ -167,7 +167,8 @@ def _files(root: Path) -> tuple[list[File], tuple[str, ...]]:
     notes = [f"{several(found.junk, 'hidden or junk file')} (Thumbs.db and the like) ignored"] if found.junk else []
     if masks:
         first = listing((file.key for file in masks), most=4)
-        notes.append(f"{len(masks)} pictures are masks by their folder or name: left out ({first})")
+        are = several(len(masks), "picture is a mask by its", "pictures are masks by their")
+        notes.append(f"{are} folder or name: left out ({first})")
     return photos, tuple(notes)
 
 

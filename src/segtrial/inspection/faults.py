@@ -39,7 +39,10 @@ CODES = (  # what the words are, and the code they have; "*" is the kind of file
     (r"the mask of one class holds", "mask.layer"),
     (r"share one name", "pair.same_name"),
     (r"several masks each", "pair.annotators"),
-    (r"without a mask|without an image|name no picture and class|there is no picture|have no file in", "pair.missing"),
+    (
+        r"without a mask|without an image|names? no picture and class|there is no picture|have no file in",
+        "pair.missing",
+    ),
     (r"no image is called|no image begins with|in several parts|there is no file", "part.list"),
     (r"looks like a mask|no picture below|and no masks", "layout.unknown"),
     (r"too few", "part.few"),
