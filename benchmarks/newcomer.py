@@ -5,14 +5,15 @@
 
 The steps are those of the README and of docs/your-own-folder.md, as they stand in the clone: clone, install, demo, a
 folder made and inspected, training, two networks compared, predicting, explaining, exporting, serving. Where there is
-a Chromium, it opens the pages. Nothing is cached but what `--cached` says: packages, decoded data, compiled Python.
-Some ten minutes on two cores beside the installation.
+a Chromium, it opens the pages. Packages (without `--cached`), decoded data and compiled Python all start from nothing.
+Some ten minutes on two cores beside the installation. Port 8765 must be free.
 """
 
 import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -38,7 +39,7 @@ def steps(clone: Path, page: Path, minutes: float) -> list[tutorial.File | tutor
         *tutorial.read((clone / page).read_text()),
     ]
     if shutil.which("chromium"):
-        opened = [CHROMIUM.format(name=Path(each).stem, page=each) for each in PAGES]
+        opened = [CHROMIUM.format(name=Path(each).stem, page=f"file://$PWD/{each}") for each in PAGES]
         opened.append(CHROMIUM.format(name="served", page="http://127.0.0.1:8765/"))
         blocks.append(tutorial.Commands(tuple((line, 0) for line in opened)))
     return blocks
@@ -53,13 +54,18 @@ def measured(repository: str, page: Path, *, cached: bool, minutes: float) -> di
         fresh |= {} if cached else {"UV_CACHE_DIR": str(folder / "uv")}
         path = {"PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         install = tutorial.Commands(((f"cd segtrial && {INSTALL}", 0),))
-        told = _told(tutorial.follow([tutorial.Commands(((f"git clone -q {repository} segtrial", 0),))], folder, fresh))
+        told = _told(
+            tutorial.follow(
+                [tutorial.Commands(((f"git clone -q {shlex.quote(repository)} segtrial", 0),))], folder, fresh
+            )
+        )
         told[0]["command"] = "git clone REPOSITORY segtrial"
         told += _told(tutorial.follow([install], folder, fresh))
         told += _told(tutorial.follow(steps(clone, page, minutes), folder, fresh | path))
     return {
         "schema": 1,
         "cached_packages": cached,
+        "demo_minutes": minutes,
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
             "system": platform.system(),
