@@ -99,14 +99,14 @@ def collected(place: str | Path, found: Iterable[Result | DataError], total: int
 
 
 def raise_all(place: str | Path, errors: Sequence[DataError], total: int) -> None:
-    """Raise nothing, the one error, or one that lists them (at most 20) under the first one's class, and their fix."""
+    """Raise nothing, the one error, or one that lists them (at most 20) under the first one's class and fix."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
         first = errors[0]
         faults = listing((f"{error.place}: {error.found}" for error in errors), between="\n  ")
-        fix = first.fix if len({error.fix for error in errors}) == 1 else "`segtrial inspect` says how to mend each"
-        error = type(first)(place, f"{len(errors)} of {total} files are at fault:\n  {faults}", fix)
+        others = "; `segtrial inspect` says how to mend the others" if len({error.fix for error in errors}) > 1 else ""
+        error = type(first)(place, f"{len(errors)} of {total} files are at fault:\n  {faults}", first.fix + others)
         error.parts = tuple(errors)
         raise error
 

@@ -23,10 +23,10 @@ def show(evaluation: Mapping[str, Any], console: Console) -> None:
     head = score_head(evaluation)
     _rows(console, head, score_rows(evaluation), numbers=(1, *range(3, len(head) - 1)))
     unit = "images" if evaluation.get("task") == "classification" else "pixels"
-    if evaluation["per_class"]:
-        _line(console, wording.counted(unit))
     if evaluation.get("reason"):
         _line(console, f"No interval: {evaluation['reason']}.")
+    if evaluation["per_class"]:
+        _line(console, wording.counted(unit))
     if evaluation["per_class"]:
         _line(console, "")
         _rows(console, (*CLASS_HEAD, unit), class_rows(evaluation), numbers=(1, 2, 3, 4, 5))
