@@ -27,7 +27,6 @@ def show(evaluation: Mapping[str, Any], console: Console) -> None:
         _line(console, f"No interval: {evaluation['reason']}.")
     if evaluation["per_class"]:
         _line(console, wording.counted(unit))
-    if evaluation["per_class"]:
         _line(console, "")
         _rows(console, (*CLASS_HEAD, unit), class_rows(evaluation), numbers=(1, 2, 3, 4, 5))
 
