@@ -205,7 +205,7 @@ def huge_image() -> str:
     for kind, file in told["files"].items():
         lines.append(f"| .{kind} | {file['file_mb']} | {file['resident_mb']} MB | {file['resident_idle_mb']} MB |")
     same = all(told["same_answers"].values())
-    how = f"{told['what']}, {told['threads']} thread; the answers of both files are {'' if same else 'not '}the same bytes."
+    how = f"{told['what']}, {told['threads']} thread; both answers are {'' if same else 'not '}the same bytes."
     return "\n".join([*lines, "", how])
 
 
