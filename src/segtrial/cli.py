@@ -156,31 +156,27 @@ def train(
         raise RecipeError(f"{recipe_file} and --recipe {recipe}", "two recipes", "Give one of them")
     base = recipe if recipe is not None else recipe_file
     if data is None and base is None:
-        raise DataError(
-            "--data", "not given", "Name a folder of images and masks, or --data toytown for generated ones"
-        )
+        fix = "Name a folder of images and masks, or --data toytown for generated ones"
+        raise DataError("--data", "not given", fix)
+    if find_lr and fit_batch:
+        raise RecipeError("--find-lr and --fit-batch", "two trials at once", FIRST_THE_BATCH)
     from segtrial import console
 
     with console.loading():
         from segtrial import api, ranks
 
-    if find_lr:
-        if fit_batch:
-            raise RecipeError("--find-lr and --fit-batch", "two trials at once", FIRST_THE_BATCH)
-        with console.watching() as watch:
-            test = api.find_lr(
-                model, data, out, task=task, seed=seed, start=start, recipe=base, budget=budget,
-                settings=settings or (), watch=watch,
-            )  # fmt: skip
-        if ranks.is_first_launched():
-            console.print_rate_test(test, out)
-        return
+    asked = {"task": task, "seed": seed, "start": start, "recipe": base, "budget": budget, "settings": settings or ()}
     with console.watching() as watch:
-        run = api.train(
-            model, data, out, task=task, epochs=epochs, steps=steps, minutes=minutes, seed=seed, start=start,
-            recipe=base, budget=budget, settings=settings or (), fit_batch=fit_batch, watch=watch,
-        )  # fmt: skip
-    if ranks.is_first_launched():  # the others have neither scores nor a say
+        if find_lr:
+            test = api.find_lr(model, data, out, **asked, watch=watch)
+        else:
+            length = {"epochs": epochs, "steps": steps, "minutes": minutes}
+            run = api.train(model, data, out, **length, **asked, fit_batch=fit_batch, watch=watch)
+    if not ranks.is_first_launched():  # the others have neither scores nor a say
+        return
+    if find_lr:
+        console.print_rate_test(test, out)
+    else:
         console.print_run(run.evaluation, run.path)
 
 

@@ -182,6 +182,6 @@ def test_pictures_that_cannot_be_read_are_skipped_and_listed(world, capsys):
     damaged(world.image, world.image.read_bytes()[:-200])
     assert cli.main(world.predict(images)) == 3
     said = capsys.readouterr()
-    assert "3 answered" in said.out
+    assert "3 images answered" in said.out
     assert re.search(r"skipped .*1\.png: truncated or damaged", said.err)
     assert sorted(path.name for path in world.out.glob("?.png")) == ["0.png", "2.png", "3.png"]
