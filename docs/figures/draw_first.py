@@ -17,7 +17,6 @@ from segtrial.classes import Classes
 from segtrial.data import open_dataset
 from segtrial.data.sample import Sample
 from segtrial.drawing import colored, legend, picture_of
-from segtrial.prediction import answer
 
 ROOT = Path(__file__).parents[2]
 SOURCE = "toytown"
@@ -33,7 +32,7 @@ def main(minutes: float = 2.5) -> None:
     models = [st.load(run.path) for run in runs]
     dataset = open_dataset(SOURCE)
     samples = [dataset.read(item) for item in dataset.parts["val"]]
-    answers = [[answer(model.network, sample.image).labels for model in models] for sample in samples]
+    answers = [[st.answer(model, sample.image).values for model in models] for sample in samples]
     most = max(range(len(samples)), key=lambda index: int((answers[index][0] != answers[index][1]).sum()))
     names = [run.evaluation["scores"]["miou_dataset"] for run in runs]
     titles = [f"{name.partition(':')[0]}, mIoU {score:.2f}" for name, score in zip(CONTESTANTS, names, strict=True)]
