@@ -7,8 +7,6 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,133 +15,37 @@ from PIL import Image
 import segtrial as st
 from segtrial import cli
 from segtrial.classes import Classes
-from segtrial.drawing import confidence_map, image_png, overlay
+from segtrial.drawing import confidence_map, image_png
 from tests import tiny
 from tests.reports.reading import CHROMIUM
 from tests.serving.standin import Model, Server
+from tests.serving.street import (
+    CLASSES,
+    NAMES,
+    H,
+    W,
+    blended,
+    drawn,
+    near,
+    one,
+    photo,
+    scene,
+    shifted,
+    slide,
+    two,
+    upload,
+)
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"needs {CHROMIUM} (apt-get install chromium)"),
 ]
 
-H, W = 24, 32
-CLASSES = Classes(("sky", "ground", "pole", "boat"), ((90, 150, 220), (150, 100, 60), (250, 220, 40), (1, 2, 3)))
-NAMES = CLASSES.names
-FOCUSED = """(() => {
-  const it = document.activeElement;
-  return it.id || it.dataset.name || it.className || it.name || it.tagName;
-})()"""
-NAMELESS = "all => all.filter(it => !(it.textContent.trim() || it.labels?.[0]?.textContent.trim())).length"
-TEXTS = "h1, p, label, button, th, td, .button, select, output, figcaption"
-COLOURS = """all => all.filter((it) => it.checkVisibility() && it.textContent.trim() && !it.disabled).map((it) => {
-  let ground = it;
-  while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
-  return [getComputedStyle(it).color, getComputedStyle(ground).backgroundColor, it.textContent];
-})"""
 DECODED = """async (png) => {
   const { bytesOf, decode } = await import('/page/png.js');
   const map = await decode(bytesOf(png));
   return JSON.stringify([map.height, map.width, [...map.values]]);
 }"""
-ACROSS = "document.documentElement.scrollWidth"
-
-
-def scene(_: object = None) -> np.ndarray:
-    """Sky above, ground below, a pole of two columns; no boat."""
-    labels = np.zeros((H, W), np.uint8)
-    labels[H // 2 :] = 1
-    labels[4:, 10:12] = 2
-    return labels
-
-
-def shifted(_: object) -> np.ndarray:
-    return np.roll(scene(), 3, axis=1)
-
-
-def photo() -> np.ndarray:
-    noise = np.random.default_rng(0).integers(0, 90, (H, W, 3))
-    return (np.array(CLASSES.colors, np.int64)[scene()] // 2 + noise).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """`visit(models)` -> the page of a server that has them, and the server. Afterwards: nobody else was asked, no
-    complaint was printed but of what the server refused, and nothing had to be scrolled sideways."""
-    with ExitStack() as stack:
-        pages = []
-
-        def open_page(models, *, width=1280, **options):
-            server = stack.enter_context(Server(models))
-            page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
-            page.set_default_timeout(10_000)
-            page.asked, page.complaints = [], []
-            page.on("request", lambda request: page.asked.append(request.url))
-            page.on("console", lambda message: page.complaints.append(message.text))
-            page.on("pageerror", lambda error: page.complaints.append(str(error)))
-            page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
-            page.goto(server.url)
-            page.wait_for_selector("#model option", state="attached")
-            pages.append((page, server, width))
-            return page, server
-
-        yield open_page
-        for page, server, width in pages:
-            assert [url for url in page.asked if not url.startswith((server.url, "blob:", "data:"))] == []
-            assert [said for said in page.complaints if not said.startswith("Failed to load resource")] == []
-            assert page.evaluate(ACROSS) <= width
-            page.context.close()
-
-
-@pytest.fixture
-def street(tmp_path) -> Path:
-    path = tmp_path / "street.png"
-    Image.fromarray(photo()).save(path)
-    return path
-
-
-def one(**more) -> Model:
-    return Model("compact", CLASSES, scene, **more)
-
-
-def two() -> list[Model]:
-    return [one(), Model("unet", CLASSES, shifted, confidence=0.6)]
-
-
-def upload(page, path) -> None:
-    page.set_input_files("#file", path)
-    page.wait_for_selector("#result:not([hidden])")
-
-
-def drawn(page, number: int) -> np.ndarray:
-    """What the panel shows, of each of the picture's pixels its middle."""
-    data = page.evaluate("n => document.querySelectorAll('#panels canvas')[n].toDataURL()", number)
-    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGB")).astype(int)
-    times = shown.shape[1] // W
-    assert shown.shape == (H * times, W * times, 3)
-    return shown[times // 2 :: times, times // 2 :: times]
-
-
-def blended(opacity: float = 0.5, labels: np.ndarray | None = None) -> np.ndarray:
-    return overlay(photo().transpose(2, 0, 1), scene() if labels is None else labels, CLASSES, opacity=opacity)
-
-
-def slide(page, percent: int) -> None:
-    page.locator("#opacity").fill(str(percent))
-
-
-def near(shown: np.ndarray, wanted: np.ndarray) -> bool:
-    return shown.shape == wanted.shape and np.abs(shown - wanted.astype(int)).max() <= 2
 
 
 @pytest.fixture(scope="module")
@@ -367,70 +269,6 @@ def test_a_newer_picture_wins(visit, street, tmp_path):
     assert near(drawn(page, 0), photo()[::-1])
 
 
-def test_keys_move_a_crosshair_that_tells_class_and_confidence(visit, street):
-    page, _ = visit(two())
-    upload(page, street)
-    page.select_option("#other", "unet")
-    page.wait_for_selector("#apart:not([hidden])")
-    page.locator("#mark").focus()
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('role')") == "application"
-    x, y = W // 2, H // 2
-    for key, (right, down) in {"ArrowLeft": (-1, 0), "ArrowUp": (0, -1), "Shift+ArrowLeft": (-1, 0)}.items():
-        page.keyboard.press(key)
-        x, y = x + right, y + down
-    for _ in range(3):
-        page.keyboard.press("ArrowLeft")
-        x -= 1
-    says = [NAMES[labels[y, x]] for labels in (scene(), shifted(None))]
-    apart = " They differ here." if says[0] != says[1] else ""
-    wanted = f"x {x}, y {y}: compact says {says[0]}, 80.0 % sure; unet says {says[1]}, 60.0 % sure.{apart}"
-    assert apart
-    assert page.locator("#under").inner_text() == wanted
-    page.wait_for_function("words => document.getElementById('spoken').textContent === words", arg=wanted)
-    page.keyboard.press("Escape")
-    assert page.locator(".cross:visible").count() == 0
-
-
-def test_the_pointer_tells_class_and_confidence(visit, street):
-    page, _ = visit([one()])
-    upload(page, street)
-    stage = page.locator(".stage").nth(1)
-    box = stage.bounding_box()
-    for x, y in ((0, 0), (10, 20), (W - 1, H - 1)):
-        stage.hover(position={"x": (x + 0.5) * box["width"] / W, "y": (y + 0.5) * box["height"] / H})
-        assert page.locator("#under").inner_text() == f"x {x}, y {y}: {NAMES[scene()[y, x]]}, 80.0 % sure."
-    assert page.locator(".cross:visible").count() == 2, "the same place in the picture"
-
-
-def test_the_page_is_operable_by_keys_and_every_control_has_a_name(visit, street):
-    page, _ = visit(two())
-    upload(page, street)
-    seen = []
-    page.evaluate("document.activeElement.blur()")
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        seen.append(page.evaluate(FOCUSED))
-        if seen[-1] == "BODY":
-            break
-    by_share = [NAMES[index] for index in np.argsort(-np.bincount(scene().ravel()))]
-    wanted = ["skip", "file", "model", "other", "view", "opacity", "stage", "all", "none", *by_share]
-    assert [each for each in seen if each in wanted] == wanted
-    nameless = page.eval_on_selector_all("button, input, select", NAMELESS)
-    assert nameless == 0
-    tree = page.locator("body").aria_snapshot()
-    for said in ('heading "Ask a model about a picture"', 'combobox "Compare with"', 'slider "Opacity', "status:"):
-        assert said in tree, tree
-
-
-def test_what_was_found_is_said_to_who_cannot_see_it(visit, street):
-    page, _ = visit([one()])
-    upload(page, street)
-    shares = np.bincount(scene().ravel()) / scene().size
-    said = page.evaluate("document.querySelector('[role=status]').textContent")
-    assert said == "compact: " + ", ".join(f"{NAMES[i]} {100 * shares[i]:.1f} %" for i in np.argsort(-shares)) + "."
-
-
 def test_names_of_classes_and_files_are_words_not_markup(visit, tmp_path):
     evil = "<img src=x onerror=alert(1)>"
     classes = Classes((evil, "</script><script>alert(2)</script>"), ((0, 0, 0), (9, 9, 9)))
@@ -520,31 +358,6 @@ def test_dropped_and_pasted_pictures(visit):
         assert near(drawn(page, 1), blended())
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_need_not_scroll_sideways_in_either_scheme(visit, street, tmp_path, scheme):
-    long = Classes(("a-rather-long-name-without-any-blank-in-it", *NAMES[1:]), CLASSES.colors)
-    models = [Model("deeplabv3plus-resnet101-of-last-week", long, scene), *two()]
-    page, _ = visit(models, width=360, color_scheme=scheme)
-    assert page.evaluate(ACROSS) <= 360
-    upload(page, street)
-    page.select_option("#other", "unet")
-    page.wait_for_selector("#apart:not([hidden])")
-    assert page.evaluate(ACROSS) <= 360
-    (tmp_path / f"{'no-blank' * 12}.png").write_text("text")
-    page.set_input_files("#file", tmp_path / f"{'no-blank' * 12}.png")
-    page.wait_for_selector(".trouble")
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (np.mean([int(part) for part in re.findall(r"\d+", ground)[:3]]) > 128) == (scheme == "light")
-
-
-@pytest.mark.parametrize(("wish", "moving"), [("reduce", "none"), ("no-preference", "turn")])
-def test_nothing_turns_for_who_asks_for_rest(visit, street, wish, moving):
-    page, _ = visit([one(seconds=0.5)], reduced_motion=wish)
-    page.set_input_files("#file", street)
-    page.wait_for_selector("#status.busy")
-    assert page.evaluate("getComputedStyle(document.getElementById('status'), '::before').animationName") == moving
-
-
 @pytest.mark.parametrize("kind", ["smooth", "noise", "steps"])
 def test_numbers_in_a_png_are_read_as_they_are(visit, kind):
     """Pillow chooses a filter for each row of a grey picture: together the three kinds have all five."""
@@ -556,24 +369,3 @@ def test_numbers_in_a_png_are_read_as_they_are(visit, kind):
     read = page.evaluate(DECODED, png)
     height, width, numbers = json.loads(read)
     assert (np.array(numbers).reshape(height, width) == values).all()
-
-
-def test_what_is_seen_has_enough_contrast(visit, street):
-    """WCAG 2.2, 1.4.3: 4.5 : 1 for text, in both schemes."""
-    for scheme in ("light", "dark"):
-        page, _ = visit(two(), color_scheme=scheme)
-        upload(page, street)
-        pairs = page.eval_on_selector_all(TEXTS, COLOURS)
-        weak = [(text, contrast(*colors)) for *colors, text in pairs if contrast(*colors) < 4.5]
-        assert not weak
-
-
-def contrast(one: str, other: str) -> float:
-    low, high = sorted(luminance([int(part) for part in re.findall(r"\d+", color)[:3]]) for color in (one, other))
-    return (high + 0.05) / (low + 0.05)
-
-
-def luminance(color: list[int]) -> float:
-    """WCAG's relative luminance of sRGB."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in color)]
-    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
