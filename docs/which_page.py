@@ -141,7 +141,11 @@ def _minutes_table(minutes: Mapping[tuple[str, str], Sequence[Json]]) -> str:
     rows = []
     for (model, part), runs in minutes.items():
         steps = sorted(run["steps"] for run in runs)
-        cells = (_spread(runs, "miou_dataset"), score(_thin_iou(runs)), f"{steps[0]:,} to {steps[-1]:,}")
+        cells = (
+            _spread(runs, "miou_dataset"),
+            score(_thin_iou(runs)),
+            " to ".join(f"{each:,}" for each in dict.fromkeys((steps[0], steps[-1]))),
+        )
         rows.append((f"`{model}`", part, *cells, *_costs_of(model)))
     return markdown(head, rows)
 

@@ -81,9 +81,9 @@ def transparent() -> bytes:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"hello, I am called .png", "known format"),
+        (b"hello, I am called .png", "not a picture but text"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "text"),
-        (b"http://169.254.169.254/latest/meta-data", "known format"),
+        (b"http://169.254.169.254/latest/meta-data", "text"),
         (BODY[: len(BODY) // 2], "truncated"),
         (BODY[:-12], "truncated"),
         (BODY[:8], "damaged"),

@@ -266,6 +266,11 @@ def _unopened(path: Path, error: OSError) -> str:
     return f"cannot be opened ({error.strerror})"
 
 
+def _plain(start: bytes) -> bool:
+    """Whether it is text; PostScript and PDF, which begin with a %, are pictures of a kind."""
+    return start[:1] != b"%" and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
+
+
 def _unidentified(place: str | Path, file: io.BufferedReader | io.BytesIO) -> ImageError:
     """The error for what no decoder takes."""
     file.seek(0)
@@ -275,6 +280,6 @@ def _unidentified(place: str | Path, file: io.BufferedReader | io.BytesIO) -> Im
     found = f"not a picture of a known format: it starts with {start[:8]!r}"
     if not start:
         found = "empty file (0 bytes)"
-    elif start.lstrip()[:1] in (b"<", b"{", b"["):
+    elif start.lstrip()[:1] in (b"<", b"{", b"[") or _plain(start):
         found = f"not a picture but text: it starts with {start.decode('latin-1').strip()[:24]!r}"
     return ImageError(place, found, f"Put a picture there ({', '.join(FORMATS)})")

@@ -144,7 +144,7 @@ def _tensors(body: bytes, channels: int) -> tuple[UInt8[np.ndarray, "b c h w"], 
         (tensor,) = request["inputs"]
         name, datatype, shape, data = (tensor[key] for key in ("name", "datatype", "shape", "data"))
         sides = [int(side) for side in shape]
-        outputs = [str(output["name"]) for output in request.get("outputs", ())]
+        outputs = [str(output["name"]) for output in request.get("outputs") or ()]
         asked = {"id": str(request["id"])[:200] if "id" in request else None, "outputs": outputs}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         found = f"not one input with name, datatype, shape and data ({type(error).__name__}: {error!s:.80})"

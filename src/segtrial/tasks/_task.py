@@ -13,7 +13,6 @@ from torch import Tensor
 
 from segtrial import scores
 from segtrial.classes import Classes
-from segtrial.drawing import image_png, label_png, picture_png
 from segtrial.models._whole import Sees
 from segtrial.scores import Score
 from segtrial.statistics import Interval, NoInterval
@@ -63,7 +62,7 @@ class Task(ABC):
     extras: ClassVar[tuple[Extra, ...]] = ()
     """Further scores, for whoever asks for them."""
     parts: ClassVar[tuple[str, ...]] = ()
-    """What follows the stem in the names of the files that `drawn` makes of an answer."""
+    """What follows the stem in the names of the files that show an answer, each made of a `picture`."""
 
     def __init__(self, classes: Classes, mean_color: tuple[float, float] | None = None, temperature: float | int = 1.0):
         self.classes, self.mean_color, self.temperature = classes, mean_color, temperature
@@ -125,17 +124,6 @@ class Task(ABC):
     @abstractmethod
     def picture(self, part: str, image: Image, answer: Answer) -> Drawing:
         """What is shown in the file that is called by one of `parts`; each row needs at most the next one besides."""
-
-    def drawn(self, part: str, image: Image, answer: Answer, note: str = "") -> bytes:
-        """The PNG of `picture`; it carries the note."""
-        drawing = self.picture(part, image, answer)
-        if drawing.indexed:
-            return label_png(drawing.pixels, self.classes, note=note)
-        return (
-            picture_png(drawing.pixels, note=note)
-            if drawing.pixels.ndim == 3
-            else image_png(drawing.pixels[None], note=note)
-        )
 
     @abstractmethod
     def example(self, image: Image, plane: UInt8[np.ndarray, "h w"], answer: Answer) -> dict[str, bytes]:
