@@ -49,7 +49,7 @@ CASES = {
     "empty file": ({"images/b.png": b""}, ImageError, r"images/b\.png: empty file \(0 bytes\)\. Put a picture there"),
     "html": ({"images/b.png": "<!DOCTYPE html>"}, ImageError, r"b\.png: not a picture but text: it starts with '<!DOC"),
     "json mask": ({"masks/b.png": '{"a": 1}'}, MaskError, r"masks/b\.png: not a picture but text"),
-    "pdf": ({"images/b.png": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3"}, ImageError, r"b\.png: not a picture of a known format.*PNG, JPEG, WEBP"),
+    "pdf": ({"images/b.png": b"%PDF-1.7 ..."}, ImageError, r"b\.png: not a picture of a known format.*PNG, JPEG, WEBP"),
     "bomb": (
         {"images/b.png": png(60000, 60000)},
         ImageError,
