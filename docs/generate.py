@@ -6,7 +6,7 @@ A generated part stands between <!-- NAME --> and <!-- /NAME -->. A test compare
 import ast
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -53,7 +53,13 @@ JOURNEY = (
 
 def pages() -> dict[Path, str]:
     """What each page with generated parts must say, whole; figures and the headers of recipes are pages too."""
-    parts = {"tree": tree(), "fields": fields(), "definitions": definitions(), "task-scores": task_scores()}
+    parts = {
+        "rooms": tree(room_of),
+        "tree": tree(files_of),
+        "fields": fields(),
+        "definitions": definitions(),
+        "task-scores": task_scores(),
+    }
     parts |= {"networks": networks(), "sheets": sheets(), "counts": counts(), "presets": presets()}
     parts |= {"recipe-files": recipe_files(), **benchmark_tables.parts(), **results_page.parts()}
     parts |= recipe_tables.parts() | which_page.parts()
@@ -61,25 +67,42 @@ def pages() -> dict[Path, str]:
     return filled | recipe_tables.headers() | recipe_tables.figures() | results_page.figures()
 
 
-def tree() -> str:
-    """The captioned tree of the package: first lines of docstrings, in journey order."""
+def tree(listed: Callable[[str], Iterator[str]]) -> str:
+    """The captioned tree of the package: first lines of docstrings, in journey order; `listed` lists a room."""
     lines = ["src/segtrial/"]
     for title, rooms in JOURNEY:
         lines.append(f"  -- {title}")
         for room in rooms.split():
-            lines += _room(room)
+            lines += listed(room)
     return "```\n" + "\n".join(lines) + "\n```"
 
 
-def _room(room: str) -> Iterator[str]:
+def room_of(room: str) -> Iterator[str]:
+    """A room in a line, whether it is a folder, a file, or a file and its sisters."""
+    place = PACKAGE / room
+    if place.is_dir():
+        yield f"  {room + '/':<19} {_caption(place / '__init__.py')}"
+    else:
+        name = f"{room}*.py" if len(list(_sisters(room))) > 1 else f"{room}.py"
+        yield f"  {name:<19} {_caption(place.with_suffix('.py'))}"
+
+
+def files_of(room: str) -> Iterator[str]:
+    """Every file of a room, in a line each."""
     if (PACKAGE / room).is_dir():
         yield f"  {room}/"
         for path in sorted((PACKAGE / room).glob("*.py")):
             yield f"    {path.name:<18} {_caption(path)}"
     else:
-        for path in sorted(PACKAGE.glob(f"{room}.py")) + sorted(PACKAGE.glob(f"{room}_*.py")):
-            if path.stem == room or path.stem.startswith(("api_", "cli_", "recipe_")):
-                yield f"  {path.name:<20} {_caption(path)}"
+        for path in _sisters(room):
+            yield f"  {path.name:<20} {_caption(path)}"
+
+
+def _sisters(room: str) -> Iterator[Path]:
+    """The file of a room, and those that continue it under its name."""
+    for path in sorted(PACKAGE.glob(f"{room}.py")) + sorted(PACKAGE.glob(f"{room}_*.py")):
+        if path.stem == room or path.stem.startswith(("api_", "cli_", "recipe_")):
+            yield path
 
 
 def _caption(path: Path) -> str:

@@ -65,16 +65,24 @@ def parts(root: Path = ROOT) -> dict[str, str]:
         told[f"trials-{report.lower()}"] = "\n\n".join(
             _section(name, used, trials, report) for name, used in _used(own).items()
         )
-    return told | {"trial-again": _again(trials)}
+    return told | {
+        "trial-again": _again(trials),
+        "trial-defaults": _section("defaults", _all(trials, "defaults"), trials, ""),
+    }
 
 
 def figures(root: Path = ROOT) -> dict[Path, str]:
     """Place -> SVG of each figure of the page."""
     claims, trials = read_claims(root), read_trials(root)
     wanted = [(report, name, used) for report, own in _by_report(claims).items() for name, used in _used(own).items()]
-    wanted += [("", name, [each["name"] for each in trials[name]["variants"]]) for name in ("again",) if name in trials]
+    wanted += [("", name, _all(trials, name)) for name in ("again", "defaults")]
     drawn = [_drawn(_stem(report, name), used, trials[name]) for report, name, used in wanted if name in trials]
     return {root / FIGURES / name: text for each in drawn for name, text in each.items()}
+
+
+def _all(trials: Mapping[str, Json], name: str) -> list[str]:
+    """The variants of a trial, if it was run."""
+    return [variant["name"] for variant in trials[name]["variants"]] if name in trials else []
 
 
 def _by_report(claims: Sequence[Json]) -> dict[str, list[Json]]:
@@ -244,8 +252,7 @@ def _again(trials: Mapping[str, Json]) -> str:
         return _section("again", (), trials, "")
     told = trials["again"]
     said = " ".join(plain(pair["sentence"]) for pair in told["pairs"])
-    names = [variant["name"] for variant in told["variants"]]
-    pictures = [_picture(file, "again") for file in _drawn("again", names, told)]
+    pictures = [_picture(file, "again") for file in _drawn("again", _all(trials, "again"), told)]
     return "\n\n".join([f"{_what_was_run('again', told)} {said}", *pictures])
 
 

@@ -255,6 +255,24 @@ def test_the_loss_of_the_class_shares_is_the_least_of_a_constant_answer(classes)
     assert answer.grad.abs().max() < 1e-9, "no constant answer costs less"
 
 
+def test_the_loss_of_the_class_shares_with_dice_is_that_of_one_image_that_has_them():
+    pixels, weights = np.array([60, 30, 0, 10]), np.array([0.8, 1.0, 5.0, 2.2])
+    recipe = SOUND.plan["recipe"]
+    loss = recipe["loss"] | {"name": "cross_entropy + dice"}
+    plan = SOUND.plan | {"class_pixels": pixels.tolist(), "class_weights": weights.tolist()}
+    found = evidence.shares_loss(replace(SOUND, plan=plan | {"recipe": recipe | {"loss": loss}}))
+    alone = evidence.shares_loss(replace(SOUND, plan=plan))
+    labels, answer = np.repeat(np.arange(4), pixels), weights * pixels / (weights * pixels).sum()
+    costs = []
+    for index in np.unique(labels):  # pixel by pixel: what of the answer is right, wrong and missing
+        right = sum(answer[index] for label in labels if label == index)
+        wrong = sum(answer[index] for label in labels if label != index)
+        missing = sum(1 - answer[index] for label in labels if label == index)
+        costs.append(1 - 2 * right / (2 * right + wrong + missing))
+    assert alone is not None
+    assert found == pytest.approx(alone + np.average(costs, weights=weights[np.unique(labels)]))
+
+
 def test_usual_rates_are_those_of_the_optimizers():
     assert {name: default.lr for name, default in optimizers.DEFAULTS.items()} == evidence.USUAL_RATES
 

@@ -100,7 +100,7 @@ def test_generated_parts_of_the_pages_are_up_to_date():
     spec.loader.exec_module(generate)
     stale = [page.name for page, text in generate.pages().items() if page.read_text() != text]
     assert stale == []
-    listed = set(re.findall(r"[\w/]+\.py", generate.tree()))
+    listed = set(re.findall(r"[\w/]+\.py", generate.tree(generate.files_of)))
     assert {path.name for path in (ROOT / "src").rglob("*.py") if path.name not in ("__init__.py", "__main__.py")} <= {
         Path(name).name for name in listed
     }

@@ -1,6 +1,6 @@
 """Four trained networks -> docs/figures/five-*.png: five val pictures side by side, as the reports showed theirs.
 
-    python docs/figures/draw_five.py [MINUTES]
+    python docs/figures/draw_five.py [STEPS]
 
 On generated street scenes, since no photo of others lies in this repository. FCN-32s and U-Net answer for every pixel
 (R1's figures 1 and 2, R3's figure 2); U-Net with and without skips colours (R1's figures 3 and 4, R3's figure 3). Each
@@ -33,25 +33,25 @@ COLORERS = {
 Row = tuple[str, Callable[[Sample], np.ndarray]]
 
 
-def main(minutes: float = 2) -> None:
+def main(steps: int = 400) -> None:
     dataset = open_dataset(SOURCE)
     items = dataset.parts["val"]
     samples = [dataset.read(items[number]) for number in range(0, len(items), len(items) // SHOWN)][:SHOWN]
     image: Row = ("image", lambda sample: picture_of(sample.image))
     truth: Row = ("truth", lambda sample: colored(sample.target, dataset.classes))
-    segmented = [_row(name, trained(name, spec, minutes)) for name, spec in SEGMENTERS.items()]
+    segmented = [_row(name, trained(name, spec, steps)) for name, spec in SEGMENTERS.items()]
     draw("five-masks.png", [image, truth, *segmented], samples)
     grey: Row = ("grey", lambda sample: _grey(picture_of(sample.image)))
-    painted = [_row(name, trained(name, spec, minutes, "colorization_rgb")) for name, spec in COLORERS.items()]
+    painted = [_row(name, trained(name, spec, steps, "colorization_rgb")) for name, spec in COLORERS.items()]
     draw("five-colors.png", [grey, *painted, ("photo", image[1])], samples)
 
 
-def trained(name: str, spec: str, minutes: float, task: str = "segmentation") -> Loaded:
-    """The network, trained for so many minutes, or as it was."""
+def trained(name: str, spec: str, steps: int, task: str = "segmentation") -> Loaded:
+    """The network, trained for so many steps, or as it was."""
     settings = ["optimizer.name=adam", "optimizer.lr=0.003", "ema=0", "keep=last", "loss.class_weights=none"]
     settings += ["phases=[{share: 1, batch: 8, crop: 1, scale: [1, 1]}]", "evaluations=1"]
     out = ROOT / "runs/five" / name.lower().replace(" ", "-")
-    return st.load(st.train(spec, SOURCE, out, minutes=minutes, task=task, settings=settings).path)
+    return st.load(st.train(spec, SOURCE, out, steps=steps, task=task, settings=settings).path)
 
 
 def _row(name: str, model: Loaded) -> Row:
@@ -80,4 +80,4 @@ def draw(file: str, rows: list[Row], samples: list[Sample]) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:2]))

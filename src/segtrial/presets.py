@@ -28,7 +28,7 @@ def _plain(model: str, optimizer: Mapping[str, Any], batch: int, epochs: int, **
         "epochs": epochs,
         "phases": [{"share": 1, "batch": batch, "crop": 1, "scale": [1, 1]}],
         "augment": _UNCHANGED,
-        "loss": {"class_weights": "none"},
+        "loss": {"name": "cross_entropy", "class_weights": "none"},
         "optimizer": optimizer,
         "schedule": {"name": "constant", "warmup": 0},
         "ema": 0,
@@ -37,6 +37,7 @@ def _plain(model: str, optimizer: Mapping[str, Any], batch: int, epochs: int, **
     return plain | fields
 
 
+_L1 = {"name": "l1", "class_weights": "none"}
 _ADAM = {"name": "adam", "lr": 0.001}
 _SGD = {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0, "nesterov": False}
 
@@ -75,11 +76,12 @@ _R1 = {
     ),
     # "the high resolution disappears when we omit the skip connections for the colouring problem".
     "r1-colors": Preset(
-        "U-Net that colours grey photos (R1, task 3).", _plain("unet", _R1_ADAM, 16, 20, task="colorization_rgb")
+        "U-Net that colours grey photos (R1, task 3).",
+        _plain("unet", _R1_ADAM, 16, 20, task="colorization_rgb", loss=_L1),
     ),
     "r1-colors-no-skips": Preset(
         "The same without skip connections (R1, task 3).",
-        _plain("unet:skips=false", _R1_ADAM, 16, 20, task="colorization_rgb"),
+        _plain("unet:skips=false", _R1_ADAM, 16, 20, task="colorization_rgb", loss=_L1),
     ),
 }
 
@@ -119,13 +121,11 @@ _R3 = {
     "r3-unet": Preset("U-Net, to compare with FCN-32s (R3, section 3).", _plain("unet", _ADAM, 16, 20)),
     "r3-colors": Preset(
         "U-Net that colours grey photos by L1 (R3, section 4).",
-        _plain("unet", _ADAM, 16, 20, task="colorization_rgb", loss={"name": "l1", "class_weights": "none"}),
+        _plain("unet", _ADAM, 16, 20, task="colorization_rgb", loss=_L1),
     ),
     "r3-colors-no-skips": Preset(
         "The same without skip connections (R3, section 4).",
-        _plain(
-            "unet:skips=false", _ADAM, 16, 20, task="colorization_rgb", loss={"name": "l1", "class_weights": "none"}
-        ),
+        _plain("unet:skips=false", _ADAM, 16, 20, task="colorization_rgb", loss=_L1),
     ),
 }
 

@@ -33,7 +33,7 @@ OF_TASK: Mapping[str, Mapping[str, Any]] = {
         "model": "classifier",
         "phases": [{"share": 1, "batch": 64, "crop": 1, "scale": [1, 1]}],
         "augment": {"shift": 0.125},
-        "loss": {"class_weights": "none"},
+        "loss": {"name": "cross_entropy", "class_weights": "none"},
     },
     "colorization": _COLORS,
     "colorization_rgb": _COLORS,

@@ -97,17 +97,27 @@ def points(run: Record) -> list[Point]:
 
 
 def shares_loss(run: Record) -> float | None:
-    """Cross-entropy, in nats, of answering with the class shares alone; None for another loss than cross-entropy.
+    """The loss, in nats, of answering with the class shares alone; None for other losses than these two.
 
-    The least that a constant answer costs: the entropy of q_c = w_c n_c / sum w n, for n training pixels of class c and
-    w the recipe's class weights.
+    cross_entropy           the least that a constant answer costs: the entropy of q_c = w_c n_c / sum w n, for n
+                            training pixels of class c and w the recipe's class weights
+    cross_entropy + dice    that, and about what the Dice loss of q is, were every image of these shares
     """
     wish = run.plan["recipe"]["loss"]
     weighed = np.array(run.plan["class_pixels"], np.float64) * np.array(run.plan["class_weights"], np.float64)
-    if wish["name"] != "cross_entropy" or wish["label_smoothing"] or np.count_nonzero(weighed) < 2:
+    names = wish["name"].replace(" ", "").split("+")
+    if names[0] != "cross_entropy" or names[1:] not in ([], ["dice"]) or wish["label_smoothing"]:
         return None
-    shares = weighed[weighed > 0] / weighed.sum()
-    return float(-(shares * np.log(shares)).sum())
+    there = weighed > 0
+    if np.count_nonzero(there) < 2:
+        return None
+    answer = weighed[there] / weighed.sum()
+    entropy = float(-(answer * np.log(answer)).sum())
+    if names[1:] == []:
+        return entropy
+    weights = np.array(run.plan["class_weights"], np.float64)[there]
+    shares = weighed[there] / weights / (weighed[there] / weights).sum()
+    return entropy + float(np.average(1 - 2 * answer * shares / (answer + shares), weights=weights))
 
 
 def last_mean(run: Record, name: str) -> float | None:
