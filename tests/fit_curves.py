@@ -38,7 +38,7 @@ def rows_of_classes(**changes: dict[str, Any]) -> list[dict[str, Any]]:
 
 def log(loss: np.ndarray, train: np.ndarray, val: np.ndarray, *, steps: int = 1200, **recipe: Any) -> Log:
     """A finished run of 200 images in two phases whose lines hold these values, evenly spread over the steps."""
-    wish = from_tree({"steps": steps, **recipe}).model_dump(mode="json")
+    wish = from_tree({"steps": steps, "loss": {"name": "cross_entropy"}, **recipe}).model_dump(mode="json")
     plan = {
         "recipe": wish,
         "steps": steps,

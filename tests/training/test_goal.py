@@ -52,7 +52,7 @@ def test_auxiliary_outputs_have_the_recipes_weight_and_their_own_stride():
     scores, targets = some()
     coarse = torch.randn(3, 4, 3, 4)  # stride 2
     weights = torch.ones(4)
-    goal = Goal(TASK, Loss(auxiliary=0.25), weights, whole)
+    goal = Goal(TASK, Loss(name="cross_entropy", auxiliary=0.25), weights, whole)
     cross_entropy = losses.LOSSES["classes"]["cross_entropy"]
     for place, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         seen = targets[:, row::2, column::2]
@@ -65,7 +65,7 @@ def test_scores_of_padded_images_are_compared_where_the_image_is():
     """An image of 6x8 in a network that sees 8x8, at stride 2: the last row of scores lies outside."""
     _, targets = some()
     scores = torch.randn(3, 4, 4, 4)
-    goal = Goal(TASK, Loss(), torch.ones(4), lambda height, width: (8, 8))
+    goal = Goal(TASK, Loss(name="cross_entropy"), torch.ones(4), lambda height, width: (8, 8))
     found = goal.loss((scores,), targets, 0, goal.weights((scores,), targets, 0))
     expected = losses.LOSSES["classes"]["cross_entropy"].mean(scores[:, :, :3], targets[:, ::2, ::2], torch.ones(4))
     torch.testing.assert_close(found, expected)
@@ -74,7 +74,7 @@ def test_scores_of_padded_images_are_compared_where_the_image_is():
 def test_one_score_for_a_padded_image_is_compared_with_a_pixel_of_the_image():
     _, targets = some()
     scores = torch.randn(3, 4, 1, 1)
-    goal = Goal(TASK, Loss(), torch.ones(4), lambda height, width: (64, 64))
+    goal = Goal(TASK, Loss(name="cross_entropy"), torch.ones(4), lambda height, width: (64, 64))
     for place in (3, 1000, 4095):
         assert goal.weights((scores,), targets, place).shape == (1, 1)
         assert goal.loss((scores,), targets, place, torch.ones(1, 1)).isfinite()

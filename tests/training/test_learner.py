@@ -15,6 +15,7 @@ from segtrial.recipe import Loss, Optimizer, Recipe, Schedule
 from segtrial.training.goal import thinned
 from tests.training.small import learner_on_toytown
 
+CROSS_ENTROPY = Loss(name="cross_entropy", class_weights="none")
 PLAIN = Recipe(
     model="unet:batchnorm=false,width=4,depth=2",
     steps=4,
@@ -81,7 +82,7 @@ def test_gradients_are_clipped_to_the_norm_asked_for():
 def test_label_smoothing_and_class_weights_reach_the_loss():
     plain, smooth = (
         learner_on_toytown(PLAIN.model_copy(update={"loss": loss}), batch=2, size=(32, 32))
-        for loss in (Loss(class_weights="none"), Loss(class_weights="none", label_smoothing=0.1))
+        for loss in (CROSS_ENTROPY, CROSS_ENTROPY.model_copy(update={"label_smoothing": 0.1}))
     )
     batch = plain[1].batch(0)
     images, targets = batch.images, batch.targets.long()
@@ -133,7 +134,7 @@ def test_thinned_targets_take_each_pixel_of_a_cell_in_turn():
 
 
 def test_scores_at_a_stride_cost_what_the_targets_there_cost():
-    recipe = PLAIN.model_copy(update={"model": "compact:width=8", "loss": Loss(class_weights="none")})
+    recipe = PLAIN.model_copy(update={"model": "compact:width=8", "loss": CROSS_ENTROPY})
     learner, batches = learner_on_toytown(recipe, batch=2, size=(64, 64))
     batch = batches.batch(0)
     scores = copy.deepcopy(learner.network).train().forward_all(batch.images)[0].detach()

@@ -10,7 +10,7 @@ from segtrial.recipe import Augment, Loss, Recipe, from_tree
 from tests.training.small import learner_on_toytown
 from tests.training.test_learner import PLAIN, parameters
 
-SMALL = {"model": "unet:batchnorm=false,width=8", "loss": Loss(class_weights="none")}
+SMALL = {"model": "unet:batchnorm=false,width=8", "loss": Loss(name="cross_entropy", class_weights="none")}
 RECIPE = PLAIN.model_copy(update={"augment": Augment(mixup=0.5), **SMALL})
 
 
