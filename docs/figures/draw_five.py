@@ -33,7 +33,7 @@ COLORERS = {
 Row = tuple[str, Callable[[Sample], np.ndarray]]
 
 
-def main(steps: int = 400) -> None:
+def main(steps: int = 300) -> None:
     dataset = open_dataset(SOURCE)
     items = dataset.parts["val"]
     samples = [dataset.read(items[number]) for number in range(0, len(items), len(items) // SHOWN)][:SHOWN]
