@@ -215,8 +215,8 @@ class Regularise(Part):
 class Loss(Part):
     """What is lowered."""
 
-    name: str = "cross_entropy + dice"
-    """One loss or a sum, each with a factor where one is wanted, and with options as in `2*focal:gamma=1.5`. There are
+    name: str = "cross_entropy"
+    """One loss or a sum, such as `cross_entropy + 0.5*dice`, with options as in `focal:gamma=1.5`. There are
     cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz."""
     class_weights: Literal["none", "inverse", "inverse_sqrt", "median_frequency", "enet", "effective_number"] = (
         "inverse_sqrt"
