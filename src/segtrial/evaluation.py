@@ -139,7 +139,8 @@ def load_counts(path: Path, task: Task) -> Counts:
             more = {name: _array(archive, name) for name in names}
     except FileNotFoundError as error:
         raise RunError(path, "there is no such file", fix) from error
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        # RuntimeError is what zipfile says of a compression that it does not know, and of an encrypted file
         raise RunError(path, f"this is no file of counts, or a damaged one ({error})", fix) from error
     fault = _fault(keys, groups, counts, task.empty)
     if fault:

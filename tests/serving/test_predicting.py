@@ -225,6 +225,15 @@ def test_the_open_inference_protocol():
     run(story)
 
 
+@pytest.mark.parametrize("outputs", [None, []], ids=str)
+def test_no_outputs_asked_for_are_the_labels(outputs):
+    async def story(client, service):
+        reply = (await client.post("/v2/models/known/infer", json={**TENSOR, "outputs": outputs})).json()
+        assert [one["name"] for one in reply["outputs"]] == ["labels"]
+
+    run(story)
+
+
 def test_tensors_may_be_nested_and_several():
     two = np.stack([IMAGE, IMAGE[::-1]])
     tensor = {"name": "images", "datatype": "UINT8", "shape": list(two.shape), "data": two.tolist()}

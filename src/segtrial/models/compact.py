@@ -85,7 +85,7 @@ def conv_norm_relu(before: int, after: int, kernel: int, *, stride: int = 1) -> 
     return nn.Sequential(
         nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(after),
-        nn.ReLU(),
+        nn.ReLU(),  # not in place: that is slower on processors in bfloat16
     )
 
 
