@@ -54,6 +54,31 @@ def test_label_smoothing_by_hand():
     assert cross_entropy(logits[..., :1], target[..., :1], label_smoothing=0.2).item() == pytest.approx(expected)
 
 
+def test_logit_adjustment_by_hand():
+    # weights (1, 4), a = 1/2: exp(logits) w^a = (3, 2), so q = (3/5, 2/5); truths 0 and 1
+    logits, target = two_pixels()
+    loss = CLASSES["cross_entropy"].using(logit_adjustment=0.5).mean(logits, target, torch.tensor([1.0, 4.0]))
+    assert loss.item() == pytest.approx((math.log(5 / 3) + 4 * math.log(5 / 2)) / 5)
+    assert cross_entropy(logits, target, logit_adjustment=0.5).item() == cross_entropy(logits, target).item()
+
+
+@given(
+    pixels=st.lists(st.integers(1, 50), min_size=2, max_size=6),
+    share=st.floats(0, 1),
+    factors=st.lists(st.floats(0.1, 9), min_size=6, max_size=6),
+)
+def test_logit_adjustment_takes_that_much_of_the_weights_back(pixels, share, factors):
+    """The constant answer that costs least is  p w^(1 - a),  made to add up to 1: of a = 1 the shares p themselves."""
+    weights = torch.tensor(factors[: len(pixels)], dtype=torch.float64)
+    counts = torch.tensor(pixels, dtype=torch.float64)
+    target = torch.cat([torch.full((count,), index) for index, count in enumerate(pixels)]).byte()[None, None]
+    answer = (counts * weights ** (1 - share)).log().requires_grad_()
+    logits = answer[None, :, None, None].expand(1, -1, 1, target.shape[-1])
+    cross_entropy(logits, target, weights=weights, logit_adjustment=share).backward()
+    assert answer.grad is not None
+    assert answer.grad.abs().max() < 1e-9 * float((counts * weights).sum())
+
+
 def two_pixels() -> tuple[torch.Tensor, torch.Tensor]:
     """q = (3/4, 1/4) at both; the truths are 0 and 1."""
     logits = torch.tensor([3.0, 1.0]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)

@@ -215,9 +215,10 @@ class Regularise(Part):
 class Loss(Part):
     """What is lowered."""
 
-    name: str = "cross_entropy"
+    name: str = "cross_entropy:logit_adjustment=0.5"
     """One loss or a sum, such as `cross_entropy + 0.5*dice`, with options as in `focal:gamma=1.5`. There are
-    cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz."""
+    cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz. The option of the default has the answers
+    take half of `class_weights` back, so that rare classes are learned early and not named too often."""
     class_weights: Literal["none", "inverse", "inverse_sqrt", "median_frequency", "enet", "effective_number"] = (
         "inverse_sqrt"
     )

@@ -117,6 +117,7 @@ def test_every_loss_goes_down(name):
         ("focal:gama=1", UnknownName, "Did you mean 'gamma'"),
         ("dice:smooth=1", RecipeError, "dice has no option 'smooth'. Write dice alone"),
         ("focal:gamma=-1", RecipeError, "gamma=-1. Choose a number from 0 to 100"),
+        ("cross_entropy:logit_adjustment=2", RecipeError, "logit_adjustment=2. Choose a number from 0 to 1"),
         ("ohem:share=0", RecipeError, "share=0. Choose a number above 0, at most 1"),
         ("focal:gamma=x", RecipeError, "gamma=x is no number. Write"),
         ("focal:gamma=nan", RecipeError, "is no number"),

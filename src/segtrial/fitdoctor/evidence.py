@@ -100,20 +100,20 @@ def shares_loss(run: Record) -> float | None:
     """The loss, in nats, of answering with the class shares alone; None for other losses than these two.
 
     cross_entropy           the least that a constant answer costs: the entropy of q_c = w_c n_c / sum w n, for n
-                            training pixels of class c and w the recipe's class weights
+                            training pixels of class c and w the recipe's class weights, whatever the logit adjustment
     cross_entropy + dice    that, and about what the Dice loss of q is, were every image of these shares
     """
     wish = run.plan["recipe"]["loss"]
     weighed = np.array(run.plan["class_pixels"], np.float64) * np.array(run.plan["class_weights"], np.float64)
-    names = wish["name"].replace(" ", "").split("+")
-    if names[0] != "cross_entropy" or names[1:] not in ([], ["dice"]) or wish["label_smoothing"]:
+    first, *others = wish["name"].replace(" ", "").split("+")
+    if first.partition(":")[0] != "cross_entropy" or others not in ([], ["dice"]) or wish["label_smoothing"]:
         return None
     there = weighed > 0
     if np.count_nonzero(there) < 2:
         return None
     answer = weighed[there] / weighed.sum()
     entropy = float(-(answer * np.log(answer)).sum())
-    if names[1:] == []:
+    if not others:
         return entropy
     weights = np.array(run.plan["class_weights"], np.float64)[there]
     shares = weighed[there] / weights / (weighed[there] / weights).sum()

@@ -14,6 +14,7 @@ RANGES = {
     "alpha": (0.0, MOST, "from 0 to 1000"),
     "beta": (1e-6, MOST, "above 0, at most 1000"),
     "gamma": (0.0, 100.0, "from 0 to 100"),
+    "logit_adjustment": (0.0, 1.0, "from 0 to 1"),
     "share": (1e-6, 1.0, "above 0, at most 1"),
     "sigma": (1e-3, 30.0, "above 0, at most 30 pixels"),
     "smooth": (1e-6, MOST, "above 0, at most 1000"),

@@ -19,18 +19,27 @@ def cross_entropy(
     *,
     weights: Float[Tensor, " k"] | None = None,
     label_smoothing: float = 0.0,
+    logit_adjustment: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The cross-entropy in nats, summed over the pixels that count; 0, with gradient 0, if none does.
 
-        sum_p  w[t_p] (1 - s) (-log q_p[t_p])  +  s/k sum_c w[c] (-log q_p[c])        q = softmax(logits)
+        sum_p  w[t_p] (1 - s) (-log q_p[t_p])  +  s/k sum_c w[c] (-log q_p[c])        q = softmax(logits + a log w)
 
     `weights` w: one factor per class, 1 if absent. `label_smoothing` s, from 0 to 1: this share of the target is
     spread evenly over the k classes (Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7).
+
+    `logit_adjustment` a, from 0 to 1: how much of the weights the answers take back. Weights make softmax(logits) tend
+    to w p, made to add up to 1, p being the probabilities: rare classes are learned sooner, and named too often. With
+    a = 1 it tends to p again. After Menon et al., Long-tail learning via logit adjustment, ICLR 2021, section 4, who
+    add logarithms of the classes' shares to the logits in the loss.
     """
+    scores = exact(logits)
+    if weights is not None and logit_adjustment:
+        scores = scores + logit_adjustment * weights.to(scores).log()[:, None, None]
     return F.cross_entropy(
-        exact(logits),
+        scores,
         target.long(),
-        weight=None if weights is None else weights.to(exact(logits)),
+        weight=None if weights is None else weights.to(scores),
         ignore_index=IGNORE,
         reduction="sum",
         label_smoothing=label_smoothing,
