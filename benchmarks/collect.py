@@ -1,6 +1,6 @@
-"""Run folders -> results/NAME: the records that pages are generated from, without weights, pictures or places.
+"""Run folders -> tests/real_runs: the records of real runs that tests read, without weights, pictures or places.
 
-    python benchmarks/collect.py runs/a runs/b --out results/camvid-8-minutes
+    python benchmarks/collect.py runs/a runs/b --out tests/real_runs
 
 Copies recipe, plan, metrics, evaluation, environment and counts of each run. The place where the data lay is replaced
 by the layout that was recognised there; everything else is as the run wrote it.

@@ -5,21 +5,28 @@ import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
 
+class Contestant(NamedTuple):
+    """What takes part in `benchmarks/camvid_minutes.py`: what it is called, and which network it is."""
+
+    name: str
+    spec: str
+
+
 CONTESTANTS = {
-    "ours": "`compact`, the defaults",
-    "peer": "U-Net on ResNet-34 of segmentation_models_pytorch, a plain loop",
+    "ours": Contestant("`compact`, the defaults", "compact"),
+    "peer": Contestant("U-Net on ResNet-34 of segmentation_models_pytorch, a plain loop", "unet:encoder=resnet34"),
 }
 
 
 def parts() -> dict[str, str]:
     """Name -> table of each generated part that shows what a benchmark left."""
     return {
-        "proof": proof(),
+        "proof": camvid_minutes(8),
         "camvid-minutes": camvid_minutes(),
         "overfit": overfit(),
         "coverage": coverage(),
@@ -38,55 +45,25 @@ def parts() -> dict[str, str]:
     }
 
 
-def proof() -> str:
-    """The runs under results/ as one table: a row for each network, data and validation part, over its seeds."""
-    rows: dict[tuple[str, ...], list[tuple[float, dict[str, Any]]]] = {}
-    for path in sorted((ROOT / "results").glob("*/*/plan.json")):
-        plan, result = json.loads(path.read_text()), json.loads(path.with_name("evaluation.json").read_text())
-        recipe = plan["recipe"]
-        part = ", ".join(recipe["split"]["val_groups"]) or "its own"
-        key = (
-            recipe["model"],
-            plan["layout"],
-            part,
-            f"{recipe['minutes']:g}",
-            f"{plan['model']['parameters'] / 1e6:.1f} M",
-        )
-        rows.setdefault(key, []).append((result["scores"]["miou_dataset"], plan))
-    head = "| network | parameters | data | val part | minutes | steps | val `miou_dataset` |\n" + "|---" * 7 + "|"
-    return "\n".join([head, *(_proof_row(key, found) for key, found in rows.items())])
-
-
-def _proof_row(key: tuple[str, ...], found: list[tuple[float, dict[str, Any]]]) -> str:
-    model, layout, part, minutes, parameters = key
-    values, steps = [score for score, _ in found], [plan["steps"] for _, plan in found]
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    score = f"{statistics.mean(values):.3f}{spread} (n = {len(values)})"
-    taken = f"{min(steps)}" if len(set(steps)) == 1 else f"{min(steps)}-{max(steps)}"
-    return f"| `{model}` | {parameters} | {layout} | {part} | {minutes} | {taken} | {score} |"
-
-
-def camvid_minutes() -> str:
-    """What `benchmarks/camvid_minutes.py` left in results/: ours by its defaults, and a peer of the same hour."""
-    head = "| network | minutes | scored on | steps | images seen | `miou_dataset` |\n" + "|---" * 6 + "|"
+def camvid_minutes(minutes: float | None = None) -> str:
+    """What `benchmarks/camvid_minutes.py` left in results/, of all budgets or of one: ours, and a peer's plain loop."""
+    head = "| network | minutes | scored on | seconds | steps | images seen | `miou_dataset` |\n" + "|---" * 7 + "|"
     path = ROOT / "results" / "camvid_minutes.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
     rows: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: (run["who"], run["part"] != "its own", run["minutes"])):
-        rows.setdefault((run["who"], run["part"], run["minutes"]), []).append(run)
+        if minutes in (None, run["minutes"]):
+            rows.setdefault((run["who"], run["part"], run["minutes"]), []).append(run)
     return "\n".join([head, *(_camvid_row(*key, runs) for key, runs in rows.items())])
 
 
 def _camvid_row(who: str, part: str, minutes: float, runs: Sequence[Mapping[str, Any]]) -> str:
-    network = (
-        "`compact`, the defaults" if who == "ours" else "U-Net on ResNet-34, segmentation_models_pytorch, a plain loop"
-    )
     values = [run["miou_dataset"] for run in runs]
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     score = f"{statistics.mean(values):.3f}{spread} (n = {len(values)})"
-    steps, images = (_range([run[key] for run in runs]) for key in ("steps", "images"))
+    seconds, steps, images = (_range([round(run[key]) for run in runs]) for key in ("seconds", "steps", "images"))
     place = "CamVid's val part" if part == "its own" else f"{part}, held out"
-    return f"| {network} | {minutes:g} | {place} | {steps} | {images} | {score} |"
+    return f"| {CONTESTANTS[who].name} | {minutes:g} | {place} | {seconds} | {steps} | {images} | {score} |"
 
 
 def _range(numbers: Sequence[int]) -> str:

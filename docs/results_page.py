@@ -38,7 +38,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What one test says of a claim: one of STATES, and why in a sentence.
+    """What one test says of a claim: one of STATES, and why.
 
     `here` is the state by these images alone: another one where the verdict is on new scenes.
     """
@@ -144,7 +144,14 @@ def _by_trial(test: Json, told: Json | None) -> Answer:
         return Answer(NOT_RUN, name, "")
     pair = next(each for each in told["pairs"] if {each["a"], each["b"]} == {a, b})
     states = [_state(test, found, turned=pair["a"] == b) for found in (pair, pair["these_images"] or pair)]
-    return Answer(states[0], name, plain(pair["sentence"]), here=states[1])
+    return Answer(states[0], name, _found(pair, told["score"]), here=states[1])
+
+
+def _found(pair: Json, score: str) -> str:
+    """The difference and its intervals in a line; the comparison's own page has them in sentences."""
+    here, scenes = (comparison_tables.signed_range(pair[name]) for name in ("interval", "interval_new_scenes"))
+    difference = f"{plain(pair['b'])} - {plain(pair['a'])} in {score} {comparison_tables.signed(pair['difference'])}"
+    return f"{difference} (these images {here}; new scenes {scenes}; {pair['n_seeds']} seeds)"
 
 
 def _state(test: Json, found: Json, *, turned: bool) -> str:

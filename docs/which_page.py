@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmark_tables import CONTESTANTS
 from results_page import NOT_RUN, ROOT, TURNED, count_of, markdown, read_trials
 
 from segtrial.reports.comparison_tables import ordered, signed
@@ -16,6 +17,7 @@ SHOWN = ("networks", "encoders", "segnet", "carried", "colors", "choices", "batc
 FAST = ("compact", "segformer", "fcn:stride=8,encoder=resnet18", "deeplabv3plus:encoder=resnet18", "fpn", "unet")
 """Networks whose cost is laid side by side."""
 THIN = "pole"
+OFFICIAL = "the official val part"
 
 Json = Mapping[str, Any]
 
@@ -32,13 +34,13 @@ def parts(root: Path = ROOT) -> dict[str, str]:
 
 
 def read_minutes(root: Path = ROOT) -> dict[tuple[str, str], list[Json]]:
-    """(network, what was held out) -> its runs of 8 minutes on two cores."""
+    """(who, what was held out) -> its runs of 8 minutes on two cores (`benchmarks/camvid_minutes.py`)."""
     found: dict[tuple[str, str], list[Json]] = {}
-    for path in sorted((root / "results" / "camvid-8-minutes").glob("*/plan.json")):
-        plan, told = (json.loads(path.with_name(name).read_bytes()) for name in ("plan.json", "evaluation.json"))
-        groups = plan["recipe"]["split"]["val_groups"]
-        part = f"the sequence {', '.join(groups)}" if groups else "the official val part"
-        found.setdefault((plan["recipe"]["model"], part), []).append({**told, "steps": plan["steps"]})
+    path = root / "results" / "camvid_minutes.json"
+    for run in json.loads(path.read_bytes())["runs"] if path.exists() else []:
+        part = OFFICIAL if run["part"] == "its own" else f"the sequence {run['part']}"
+        if run["minutes"] == 8:
+            found.setdefault((run["who"], part), []).append(run)
     return dict(sorted(found.items()))
 
 
@@ -105,20 +107,22 @@ def _fastest() -> tuple[str, str]:
 
 
 def _of_minutes(minutes: Mapping[tuple[str, str], Sequence[Json]], name: str) -> str:
-    said = [f"`{model}` {_spread(runs, name)}" for (model, part), runs in minutes.items() if "official" in part]
+    own = {who: runs for (who, part), runs in minutes.items() if part == OFFICIAL}
+    said = [f"{CONTESTANTS[who].name} {_spread(runs, name)}" for who, runs in own.items()]
     return f"8 minutes of two cores on CamVid, {name} on its val part: {', '.join(said)}" if said else NOT_RUN
 
 
 def _spread(runs: Sequence[Json], name: str) -> str:
     """Mean and standard deviation over runs."""
-    values = [run["scores"][name] for run in runs]
+    values = [run[name] for run in runs]
     if len(values) < 2:
         return f"{score(values[0])} (one run)"
     return f"{score(statistics.mean(values))} ± {statistics.stdev(values):.3f} ({len(values)} runs)"
 
 
 def _thin(trials: Mapping[str, Json], minutes: Mapping[tuple[str, str], Sequence[Json]]) -> str:
-    said = [f"`{model}` {score(_thin_iou(runs))}" for (model, part), runs in minutes.items() if "official" in part]
+    own = {who: runs for (who, part), runs in minutes.items() if part == OFFICIAL}
+    said = [f"{CONTESTANTS[who].name} {score(_thin_iou(runs))}" for who, runs in own.items()]
     found = [f"IoU of {THIN}s after 8 minutes: {', '.join(said)}"] if said else []
     if told := trials.get("networks"):
         found += [_pair_words(pair) for pair in told["pairs"] if (pair["a"], pair["b"]) == ("fcn32s", "fcn8s")]
@@ -126,7 +130,7 @@ def _thin(trials: Mapping[str, Json], minutes: Mapping[tuple[str, str], Sequence
 
 
 def _thin_iou(runs: Sequence[Json]) -> float:
-    return statistics.mean(row["iou"] for run in runs for row in run["per_class"] if row["name"] == THIN)
+    return statistics.mean(run["iou"][THIN] for run in runs)
 
 
 def _pair_words(pair: Json) -> str:
@@ -139,14 +143,14 @@ def _pair_words(pair: Json) -> str:
 def _minutes_table(minutes: Mapping[tuple[str, str], Sequence[Json]]) -> str:
     head = ("network", "held out", "miou_dataset", f"IoU of {THIN}", "steps", "parameters", "multiply-adds, 360x480")
     rows = []
-    for (model, part), runs in minutes.items():
+    for (who, part), runs in minutes.items():
         steps = sorted(run["steps"] for run in runs)
         cells = (
             _spread(runs, "miou_dataset"),
             score(_thin_iou(runs)),
             " to ".join(f"{each:,}" for each in dict.fromkeys((steps[0], steps[-1]))),
         )
-        rows.append((f"`{model}`", part, *cells, *_costs_of(model)))
+        rows.append((CONTESTANTS[who].name, part, *cells, *_costs_of(CONTESTANTS[who].spec)))
     return markdown(head, rows)
 
 

@@ -15,13 +15,14 @@ from markupsafe import escape
 
 from segtrial import cli, fitdoctor, optimizers
 from segtrial.fitdoctor import evidence
+from segtrial.recipe import Recipe
 from segtrial.reports import records, run_report
 from tests import tiny
 from tests.fit_curves import LINES, SHARES_LOSS, SOUND, Log, falling, healthy, log, rising, rows_of_classes
 from tests.reports import fake_run
 from tests.sampling import sampled
 
-CAMVID = sorted((Path(__file__).parents[1] / "results" / "camvid-8-minutes").iterdir())
+CAMVID = sorted((Path(__file__).parent / "real_runs").iterdir())
 
 
 def codes(run: fitdoctor.Record, **more: Any) -> list[str]:
@@ -242,6 +243,8 @@ def test_the_loss_of_the_class_shares_is_the_least_of_a_constant_answer(classes)
     pixels, weights = (list(column) for column in zip(*classes, strict=True))
     plan = SOUND.plan | {"class_pixels": pixels, "class_weights": weights}
     found = evidence.shares_loss(replace(SOUND, plan=plan))
+    adjusted = SOUND.plan["recipe"] | {"loss": SOUND.plan["recipe"]["loss"] | {"name": Recipe().loss.name}}
+    assert evidence.shares_loss(replace(SOUND, plan=plan | {"recipe": adjusted})) == found
     if sum(count > 0 for count in pixels) < 2:
         assert found is None
         return

@@ -25,10 +25,12 @@ from segtrial.recipe import UNHASHED, Recipe, flat, from_tree, override
 from segtrial.recipe_messages import keys
 from segtrial.signals import StopRequest
 from segtrial.training import loop, state
+from segtrial.training.finish import finish
 from segtrial.training.first_weights import take_over
 from segtrial.training.learner import Learner
 from segtrial.training.opening import open_data
 from segtrial.training.planning import make_batches, make_plan, phase_shapes, with_steps
+from segtrial.training.state import Progress
 from segtrial.training.watch import Silent
 from tests import tiny
 
@@ -130,6 +132,13 @@ def learnt(recipe: Recipe) -> bytes:
 
 def kept(recipe: Recipe) -> bytes:
     return weights_of(taught(recipe).kept())
+
+
+def finished(recipe: Recipe) -> bytes:
+    """The model of a run that ends after two steps."""
+    learner = taught(recipe)
+    finish(learner, plan_of(recipe).stores, None, Progress(), {}, Silent(), StopRequest())
+    return weights_of(learner.kept())
 
 
 def passes(recipe: Recipe) -> list[int]:
@@ -313,6 +322,7 @@ CASES: dict[str, list[Case]] = {
     "accumulate": [Case(2, passes)],
     "ema": [Case(0.05, kept)],
     "keep": [Case("last", kept), Case("best", kept, same=True)],
+    "norm_statistics": [Case("running", finished)],
     "evaluations": [Case(2, in_plan("evaluate_at"))],
     "patience": [Case(2, of_loop("scores"), OFTEN)],
     "device": [Case("cuda", device, {"device": "cpu"}), Case("auto", learnt, {"device": "cpu"}, same=True)],

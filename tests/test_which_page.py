@@ -77,4 +77,4 @@ def test_the_page_has_each_part_and_each_trial(monkeypatch):
     assert set(which_page.SHOWN) == files
     assert all(f"### {name}" in found["which-trials"] for name in files)
     assert found["which-minutes"].count("`compact`") == 2  # the official part, and a held-out sequence
-    assert "one run" in found["which-minutes"]
+    assert "a plain loop" in found["which-minutes"]

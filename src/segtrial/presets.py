@@ -33,6 +33,7 @@ def _plain(model: str, optimizer: Mapping[str, Any], batch: int, epochs: int, **
         "schedule": {"name": "constant", "warmup": 0},
         "ema": 0,
         "keep": "last",
+        "norm_statistics": "running",
     }
     return plain | fields
 

@@ -47,10 +47,12 @@ LATER = (
     *("schedule.share", "schedule.marks", "schedule.factor", "schedule.power", "schedule.rise", "schedule.patience"),
     *("augment.cutmix", "augment.classmix", "augment.copy_paste"),
     *("augment.mixup", "augment.albumentations", "augment.own"),
-    "regularise",
+    *("regularise", "norm_statistics"),
 )
-"""Parts and fields that came after the first runs: at their defaults they are not hashed, so that those runs keep
-their names. A default here never changes."""
+"""Parts and fields that came after the first runs: as those runs had them they are not hashed, so that they keep their
+names. That is their default, which never changes, or what BEFORE says."""
+BEFORE = {"norm_statistics": "running"}
+"""What came later and is done by default -> what was done before."""
 
 
 class Recipe(Part):
@@ -107,6 +109,9 @@ class Recipe(Part):
     """Decay of the running mean of the weights; 0 turns it off."""
     keep: Literal["ema", "last", "best"] = "ema"
     """Which weights become the model: the last running mean, the last, or the best at an evaluation on val."""
+    norm_statistics: Literal["measured", "running"] = "measured"
+    """What batch normalisation answers with: means and variances that are measured on whole training images once
+    training is over, or the running ones that training on crops leaves."""
     evaluations: int = Field(default=4, ge=1)
     """How often val is scored, evenly over the run; the last one is the result."""
     patience: int | None = Field(default=None, ge=1)
@@ -153,7 +158,7 @@ class Recipe(Part):
     def hash(self) -> str:
         """64 hexadecimal digits that name everything that decides the run, apart from the data."""
         fields = self.model_dump(mode="json", exclude=set(UNHASHED))
-        fields = _without_later_defaults(fields, Recipe().model_dump(mode="json"))
+        fields = _without_later_defaults(fields, {**Recipe().model_dump(mode="json"), **BEFORE})
         return sha256(json.dumps(fields, sort_keys=True).encode())
 
     def to_yaml(self) -> str:
@@ -177,6 +182,8 @@ def from_tree(tree: Mapping[str, Any], place: str = "recipe") -> Recipe:
     What its key `preset` names lies below them; its `budgets` are for `budgeted`. Raises RecipeError with the dotted
     key, the value and the fix.
     """
+    if set(Recipe.model_fields) - set(LATER) <= set(tree):  # what a run wrote, which says all that it knew
+        tree = {**BEFORE, **tree}
     tree = _on_preset(budgeted(tree, None, place), place)
     filled = layered(OF_TASK.get(str(tree.get("task")), {}), tree)
     if all(filled.get(name) is None for name in BUDGETS):

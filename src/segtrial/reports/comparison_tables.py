@@ -72,7 +72,7 @@ def pairs_table(told: Json) -> Table:
     head = ("b against a", "difference", "these images, 95 %", "new scenes, 95 %", "verdict", "smallest visible")
     rows = []
     for pair in told["pairs"]:
-        spans = [_span(pair["interval"]), _span(pair["interval_new_scenes"])]
+        spans = [signed_range(pair["interval"]), signed_range(pair["interval_new_scenes"])]
         names = f"{plain(pair['b'])} against {plain(pair['a'])}"
         rows.append([names, signed(pair["difference"]), *spans, pair["verdict"], _number(pair["mde"])])
     return head, rows
@@ -91,7 +91,8 @@ def signed(value: float | None) -> str:
     return DASH if value is None else f"{value:+.3f}"
 
 
-def _span(interval: Json | None) -> str:
+def signed_range(interval: Json | None) -> str:
+    """+0.012 to +0.034, or a dash."""
     return DASH if interval is None else f"{signed(interval['low'])} to {signed(interval['high'])}"
 
 

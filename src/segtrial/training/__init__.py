@@ -67,7 +67,7 @@ def _train(recipe: Recipe, folder: RunFolder | None, device: torch.device, watch
     torch.use_deterministic_algorithms(recipe.deterministic)
     learner = Learner(recipe, plan, device)
     progress, best = run_steps(learner, stores, folder, watch, stop)
-    finish(learner, stores["val"], folder, progress, best, watch, stop)
+    finish(learner, stores, folder, progress, best, watch, stop)
 
 
 def _shared_plan(folder: RunFolder | None, recipe: Recipe, device: torch.device) -> dict | None:

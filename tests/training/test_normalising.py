@@ -1,0 +1,96 @@
+"""Batch normalisation measured anew: torch's own `update_bn` agrees, what is frozen stays, every image counts once."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+from segtrial.data import open_dataset
+from segtrial.data.cache import open_store
+from segtrial.recipe import Recipe
+from segtrial.recipe_parts import Encoder, Regularise
+from segtrial.signals import StopRequest
+from segtrial.training import Silent
+from segtrial.training.normalising import LARGEST, TOGETHER, _images_wanted, batches_of, measure, middles
+from tests.training.small import learner_on_toytown
+
+NO_DROPOUT = Regularise(dropout=0.0)
+
+
+def taught(**fields):
+    """A learner after a step on toytown, and the training images."""
+    recipe = Recipe(steps=2, regularise=NO_DROPOUT, **fields)
+    learner, batches = learner_on_toytown(recipe, batch=2, size=(32, 32))
+    learner.step(batches.batch(0))
+    return learner, open_store(open_dataset(learner.recipe.data), "train")
+
+
+def norms(network):
+    return {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+
+
+@pytest.mark.parametrize("keep", ["ema", "last"])
+def test_it_is_what_torch_measures(keep):
+    learner, train = taught(model="unet:width=4,depth=2", keep=keep, precision="float32")
+    theirs, before = copy.deepcopy(learner.kept()), copy.deepcopy(learner.kept().state_dict())
+    batches = batches_of(train.sizes, _images_wanted(learner.plan, train.sizes))
+    assert len(batches) > 0
+    update_bn([torch.from_numpy(np.stack([train[i].image for i in batch])) for batch in batches], theirs)
+    assert measure(learner, train, Silent(), StopRequest())
+    ours = learner.kept()
+    for name, module in norms(theirs).items():
+        torch.testing.assert_close(norms(ours)[name].running_mean, module.running_mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norms(ours)[name].running_var, module.running_var, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(module.running_var, before[f"{name}.running_var"])
+    moved = {name for name, value in ours.state_dict().items() if not torch.equal(value, before[name])}
+    assert all("running_" in name or "num_batches" in name for name in moved), "no weight moves"
+    assert all(module.momentum == 0.1 for module in norms(ours).values()), "as it was"
+
+
+def test_what_is_frozen_keeps_its_own():
+    learner, train = taught(model="fcn:encoder=resnet18", encoder=Encoder(freeze="all"))
+    before = copy.deepcopy(learner.kept().state_dict())
+    names = learner._frozen.names
+    measured = measure(learner, train, Silent(), StopRequest())
+    after = learner.kept().state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in names)
+    assert measured == any(not torch.equal(after[name], before[name]) for name in after)
+
+
+@pytest.mark.parametrize("model", ["unet:width=4,depth=2,batchnorm=false", "compact"])
+def test_it_says_whether_there_was_anything_to_measure(model):
+    learner, train = taught(model=model)
+    assert measure(learner, train, Silent(), StopRequest()) == (model == "compact")
+
+
+SIZES = st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=60)
+
+
+@given(sizes=SIZES, wanted=st.integers(TOGETHER, 200))
+def test_every_image_is_taken_at_most_once_and_never_alone(sizes, wanted):
+    batches = batches_of(sizes, wanted)
+    taken = [index for batch in batches for index in batch]
+    assert len(set(taken)) == len(taken) <= min(wanted, len(sizes))
+    assert all(2 <= len(batch) <= TOGETHER for batch in batches)
+    assert len(taken) >= min(wanted, len(sizes)) - 1, "only one that is left over is left out"
+
+
+def test_the_images_lie_evenly_over_all():
+    (one, two) = batches_of([(10, 10)] * 1000, 16)
+    steps = np.diff(sorted(one + two))
+    assert steps.min() >= 66
+    assert steps.max() <= 67
+
+
+def test_the_middle_of_each_image_is_taken():
+    images = [np.arange(60, dtype=np.uint8).reshape(1, 6, 10), np.arange(60, 88, dtype=np.uint8).reshape(1, 4, 7)]
+    found = middles(images).numpy()
+    np.testing.assert_array_equal(found[0], images[0][:, 1:5, 1:8])
+    np.testing.assert_array_equal(found[1], images[1])
+    tall = middles([np.zeros((3, LARGEST + 9, 5), np.uint8)] * 2)
+    assert tall.shape == (2, 3, LARGEST, 5)
