@@ -110,8 +110,8 @@ class Recipe(Part):
     keep: Literal["ema", "last", "best"] = "ema"
     """Which weights become the model: the last running mean, the last, or the best at an evaluation on val."""
     norm_statistics: Literal["measured", "running"] = "measured"
-    """What batch normalisation answers with: means and variances that are measured on whole training images once
-    training is over, or the running ones that training on crops leaves."""
+    """What batch normalisation answers with: means and variances that are measured on whole training images before
+    each evaluation, or the running ones that training on crops leaves."""
     evaluations: int = Field(default=4, ge=1)
     """How often val is scored, evenly over the run; the last one is the result."""
     patience: int | None = Field(default=None, ge=1)

@@ -146,7 +146,8 @@ def test_the_curve_begins_with_the_loss_of_the_runs_first_batch(found, tmp_path,
 
 
 def test_too_high_a_rate_is_found_and_the_suggestion_is_below_it(tmp_path):
-    said = find(tmp_path / "run", "optimizer.name=sgd", model="unet:batchnorm=false,width=8,depth=3")
+    words = ("optimizer.name=sgd", "loss.name=cross_entropy")
+    said = find(tmp_path / "run", *words, model="unet:batchnorm=false,width=8,depth=3")
     assert said["diverged"] is not None
     assert LOWEST < said["suggestion"] < said["diverged"]
 

@@ -17,7 +17,6 @@ from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
 from segtrial.training.loop import counted, summary_of
-from segtrial.training.normalising import measure
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
 
@@ -35,17 +34,12 @@ def finish(
     stop: StopRequest,
 ) -> None:
     """Score the kept weights on val and write everything. Killed here, a run does this again from its last state."""
-    network, val, result = learner.kept(), stores["val"], None
-    if learner.recipe.keep == "best":
-        result = counted(learner, val, watch, stop, "evaluating", extras=True)
-        headline = learner.task.summary(result.counts)[learner.task.headline]
-        if best and not progress.improved(headline):
-            network.load_state_dict(best)
-            result = None
-    if learner.recipe.norm_statistics == "measured" and measure(learner, stores["train"], watch, stop):
-        result = None
-    if result is None:
-        result = counted(learner, val, watch, stop, "evaluating", extras=True)
+    network, val = learner.kept(), stores["val"]
+    result = counted(learner, stores, watch, stop, "evaluating", extras=True)
+    headline = learner.task.summary(result.counts)[learner.task.headline]
+    if learner.recipe.keep == "best" and not progress.improved(headline) and best:
+        network.load_state_dict(best)
+        result = counted(learner, stores, watch, stop, "evaluating", extras=True)
     if folder is None:
         return
     scores = summary_of(learner, result)  # of the weights that are kept

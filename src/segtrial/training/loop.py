@@ -24,6 +24,7 @@ from segtrial.training import state
 from segtrial.training.first_weights import take_over
 from segtrial.training.folder import RunFolder
 from segtrial.training.learner import Learner
+from segtrial.training.normalising import measure
 from segtrial.training.planning import make_batches
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
@@ -52,7 +53,7 @@ def run_steps(
         # Validation, for the curves, for early stopping and for keep=best; a state saved before it repeats it.
         if progress.evaluated < learner.steps_done and learner.steps_done in plan.evaluate_at:
             try:
-                scores = validate(learner, stores["val"], watch, stop)
+                scores = validate(learner, stores, watch, stop)
             except Interrupted:
                 journal.save(progress, best)
                 raise
@@ -86,9 +87,9 @@ def run_steps(
     return progress, best
 
 
-def validate(learner: Learner, val: Store, watch: Watch, stop: StopRequest) -> dict[str, float | None]:
+def validate(learner: Learner, stores: Mapping[str, Store], watch: Watch, stop: StopRequest) -> dict[str, float | None]:
     """Every score, and the loss, of the kept weights on the val part; the same on all ranks."""
-    return summary_of(learner, counted(learner, val, watch, stop, "validating"))
+    return summary_of(learner, counted(learner, stores, watch, stop, "validating"))
 
 
 def summary_of(learner: Learner, result: Counts) -> dict[str, float | None]:
@@ -113,14 +114,25 @@ def _summing_device(device: torch.device) -> torch.device:
 
 
 def counted(
-    learner: Learner, val: Store, watch: Watch, stop: StopRequest, what: str, *, extras: bool = False
+    learner: Learner,
+    stores: Mapping[str, Store],
+    watch: Watch,
+    stop: StopRequest,
+    what: str,
+    *,
+    extras: bool = False,
 ) -> Counts:
-    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number."""
+    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number.
+
+    Batch normalisation is measured first, if the recipe says so: training on does not depend on what it answers with.
+    """
     network = learner.kept()
+    if learner.recipe.norm_statistics == "measured":
+        measure(learner, stores["train"], watch, stop)
     ranks.share_buffers(network)
     result = evaluate(
         network,
-        val,
+        stores["val"],
         learner.task,
         device=learner.device,
         criterion=learner.goal.criterion,

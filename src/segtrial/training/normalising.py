@@ -1,16 +1,16 @@
-"""A trained network + training images -> the same network, its batch normalisation measured anew on whole images.
+"""A learner's kept network + training images -> its batch normalisation measured anew, on whole images.
 
 Training leaves a running mean of what crops looked like, enlarged, shrunk and recoloured, under weights that moved on
-meanwhile. A model answers whole images as they are. So their means and variances are measured once more, by the kept
-weights, as the mean over batches (Wu and Johnson, Rethinking "batch" in BatchNorm, 2021, sections 3 and 5.2). What is
-frozen keeps its own.
+meanwhile. A model answers whole images as they are. So before each evaluation means and variances are measured once
+more, by the kept weights, as the mean over batches (Wu and Johnson, Rethinking "batch" in BatchNorm, 2021, sections 3
+and 5.2). What is frozen keeps its own.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Num
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -93,7 +93,7 @@ def batches_of(sizes: Sequence[tuple[int, int]], wanted: int) -> list[list[int]]
     return [batch for batch in batches if len(batch) > 1]
 
 
-def middles(images: Sequence[UInt8[np.ndarray, "c _h _w"]]) -> UInt8[Tensor, "b c h w"]:
+def middles(images: Sequence[Num[np.ndarray, "c _h _w"]]) -> Num[Tensor, "b c h w"]:
     """The middle of each image, as large as the smallest of them allows, and at most LARGEST on a side."""
     height, width = (min(LARGEST, *(image.shape[axis] for image in images)) for axis in (1, 2))
     cut = []
