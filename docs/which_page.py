@@ -108,8 +108,8 @@ def _fastest() -> tuple[str, str]:
 
 def _of_minutes(minutes: Mapping[tuple[str, str], Sequence[Json]], name: str) -> str:
     own = {who: runs for (who, part), runs in minutes.items() if part == OFFICIAL}
-    said = [f"{CONTESTANTS[who].name} {_spread(runs, name)}" for who, runs in own.items()]
-    return f"8 minutes of two cores on CamVid, {name} on its val part: {', '.join(said)}" if said else NOT_RUN
+    said = [f"{CONTESTANTS[who].name}: {_spread(runs, name)}" for who, runs in own.items()]
+    return f"8 minutes of two cores on CamVid, {name} on its val part. {'; '.join(said)}" if said else NOT_RUN
 
 
 def _spread(runs: Sequence[Json], name: str) -> str:
@@ -122,8 +122,8 @@ def _spread(runs: Sequence[Json], name: str) -> str:
 
 def _thin(trials: Mapping[str, Json], minutes: Mapping[tuple[str, str], Sequence[Json]]) -> str:
     own = {who: runs for (who, part), runs in minutes.items() if part == OFFICIAL}
-    said = [f"{CONTESTANTS[who].name} {score(_thin_iou(runs))}" for who, runs in own.items()]
-    found = [f"IoU of {THIN}s after 8 minutes: {', '.join(said)}"] if said else []
+    said = [f"{CONTESTANTS[who].name}: {score(_thin_iou(runs))}" for who, runs in own.items()]
+    found = [f"IoU of {THIN}s after 8 minutes. {'; '.join(said)}"] if said else []
     if told := trials.get("networks"):
         found += [_pair_words(pair) for pair in told["pairs"] if (pair["a"], pair["b"]) == ("fcn32s", "fcn8s")]
     return "; ".join(found) or NOT_RUN

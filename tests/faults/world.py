@@ -89,7 +89,7 @@ def refused(arrange: Fault, message: str, world: World, capsys: pytest.CaptureFi
     assert cli.main(words) == 2
     said = capsys.readouterr()
     assert re.search(message, " ".join(said.err.split())), said.err
-    assert "Traceback" not in said.err
+    assert "Traceback" not in said.err, said.err
     assert said.out == ""
     assert contents(world.here) == before
     assert not (world.here / "executed").exists()
