@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from torchvision.transforms import v2
@@ -53,7 +53,11 @@ def coordinates(side=SIDE):
 UNLIT = {"contrast": 1.0, "gains": (1.0,) * GAINS}
 
 
+STILL = {"scale": 0.0, "place": (0.0, 0.0), "shift": (0.0, 0.5), "angle": 0.0}
+
+
 @few
+@example(fields=STILL | {"flip_vertical": False, "flip_horizontal": False}, scale=(0.5, 0.75), size=(3, 1))
 @given(fields=DRAWS, scale=SCALES, size=SIZES)
 def test_image_and_mask_show_the_same_place(fields, scale, size):
     image, rows, columns = coordinates()

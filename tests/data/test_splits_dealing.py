@@ -96,6 +96,13 @@ def test_no_class_goes_missing_where_that_can_be(data, groups, classes):
     assert missing(deal(masses, shares)) == fewest
 
 
+def test_two_groups_are_exchanged_where_no_single_move_helps():
+    masses = np.array([[0, 1, 0, 0, 1.0], [1, 0, 1, 0, 1], [0, 1, 2, 0, 1], [1, 0, 0, 1, 1]])
+    part_of = deal(masses, np.array([0.5, 0.5]))
+    both = [set(part_of[masses[:, c] > 0]) for c in range(3)]
+    assert both == [{0, 1}] * 3
+
+
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000), folds=st.integers(2, 5))
 def test_class_shares_are_nearer_than_by_chance(seed, folds):

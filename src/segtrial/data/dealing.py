@@ -7,6 +7,7 @@ no part. A test part is never touched.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -169,8 +170,9 @@ def deal(masses: Float64[np.ndarray, "n k"], shares: Float64[np.ndarray, " p"]) 
     """The part of each of n groups, so that part p gets `shares[p]` of each column of `masses`, as near as can be.
 
     Lowers sum over parts p and columns c of (shares[p] - got[p, c])^2 / shares[p], where the columns add up to 1:
-    the largest groups first, each to where it lowers that most, then by single moves. A column that is missing from a
-    part costs MISSING, if it is in as many groups as there are parts. After the idea of Sechidis, Tsoumakas, Vlahavas.
+    the largest groups first, each to where it lowers that most, then by single moves, and by exchanges of two groups
+    where something is missing still. A column that is missing from a part costs MISSING, if it is in as many groups as
+    there are parts. After the idea of Sechidis, Tsoumakas, Vlahavas.
     On the stratification of multi-label data. ECML 2011, section 4, for amounts and whole groups.
     """
     total = masses.sum(0)
@@ -179,25 +181,48 @@ def deal(masses: Float64[np.ndarray, "n k"], shares: Float64[np.ndarray, " p"]) 
     spread = there.sum(0) >= len(shares)
     left = np.repeat(shares[:, None], rows.shape[1], axis=1)  # p k: what a part still lacks
     has = np.zeros_like(left)  # p k: groups of a part that have the column
-    part_of = np.zeros(len(rows), dtype=np.int64)
+    part_of = np.full(len(rows), -1, dtype=np.int64)
+
+    def move(group: int, part: int) -> None:
+        for other, sign in ((part_of[group], -1), (part, 1)):
+            if other >= 0:
+                left[other] -= sign * rows[group]
+                has[other] += sign * there[group]
+        part_of[group] = part
+
+    def cost() -> float:
+        return float((np.square(left).sum(1) / shares).sum() + MISSING * (spread * (has == 0)).sum())
+
     for group in np.argsort(-np.square(rows).sum(1), kind="stable"):
-        part_of[group] = part = int(np.argmax(_gain(rows[group : group + 1], left, shares)[0]))
-        left[part] -= rows[group]
-        has[part] += there[group]
+        move(int(group), int(np.argmax(_gain(rows[group : group + 1], left, shares)[0])))
     for _ in range(MOST_MOVES):
         leaving = (2 * np.einsum("nk,nk->n", rows, left[part_of]) + np.square(rows).sum(1)) / shares[part_of]
         emptied = (there * spread * (has[part_of] == 1)).sum(1)
-        cost = (leaving + MISSING * emptied)[:, None] - _gain(rows, left, shares)  # n p
-        cost -= MISSING * (there * spread) @ (has == 0).T
-        cost[np.arange(len(rows)), part_of] = 0
-        group, part = np.unravel_index(int(cost.argmin()), cost.shape)
-        if cost[group, part] > -1e-9:
+        change = (leaving + MISSING * emptied)[:, None] - _gain(rows, left, shares)  # n p
+        change -= MISSING * (there * spread) @ (has == 0).T
+        change[np.arange(len(rows)), part_of] = 0
+        group, part = np.unravel_index(int(change.argmin()), change.shape)
+        if change[group, part] < -1e-9:
+            move(int(group), int(part))
+        elif not ((spread * (has == 0)).any() and _exchange(part_of, move, cost)):
             break
-        for other, sign in ((part_of[group], -1), (part, 1)):
-            left[other] -= sign * rows[group]
-            has[other] += sign * there[group]
-        part_of[group] = part
     return part_of
+
+
+def _exchange(part_of: np.ndarray, move: Callable[[int, int], None], cost: Callable[[], float]) -> bool:
+    """Exchange the first two groups found whose exchange lowers the cost; whether there were any."""
+    before = cost()
+    for one, other in combinations(range(len(part_of)), 2):
+        parts = int(part_of[one]), int(part_of[other])
+        if parts[0] == parts[1]:
+            continue
+        move(one, parts[1])
+        move(other, parts[0])
+        if cost() < before - 1e-9:
+            return True
+        move(one, parts[0])
+        move(other, parts[1])
+    return False
 
 
 def _gain(

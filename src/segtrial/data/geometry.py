@@ -72,6 +72,8 @@ def resize(
     if image.shape[-1] == 1:  # torch 2.15 answers with its first row everywhere where a map is one pixel wide
         wide = resize(image.expand(*image.shape[:-1], 2), (size[0], max(2, size[1])))
         return wide[..., : size[1]]
+    if size[1] == 1 and size[0] > 1:  # and so it does where it becomes one
+        return resize(image.mT, (1, size[0])).mT
     # torch interpolates bytes in whole numbers on the CPU, several times faster than floats, and nowhere else
     exact = image if image.device.type == "cpu" else image.float()
     return as_type(F.interpolate(exact[None], size, mode="bilinear", antialias=True)[0], image.dtype)
