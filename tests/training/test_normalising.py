@@ -87,6 +87,25 @@ def test_the_images_lie_evenly_over_all():
     assert steps.max() <= 67
 
 
+def test_large_images_go_two_by_two():
+    assert [len(batch) for batch in batches_of([(4000, 3000)] * 8, 8)] == [2, 2, 2, 2]
+
+
+def test_how_many_images_are_wanted():
+    """A twentieth of the pixels that were learnt from, from 8 images to 2^24 pixels, sides beyond 1,024 left out."""
+    learner, _ = taught(model="compact")
+    phase = learner.plan.phases[0].model_copy(update={"batch": 10, "size": (100, 100)})
+
+    def wanted(steps, *sizes):
+        plan = learner.plan.model_copy(update={"phases": (phase.model_copy(update={"steps": steps}),)})
+        return _images_wanted(plan, sizes)
+
+    assert wanted(100, (50, 100)) == 100  # .05 x 10,000,000 pixels, of 5,000 each
+    assert wanted(1, (50, 100)) == 8
+    assert wanted(10**6, (360, 480)) == 97  # 16,777,216 / 172,800
+    assert wanted(10**6, (4096, 2048)) == 16
+
+
 def test_the_middle_of_each_image_is_taken():
     images = [np.arange(60, dtype=np.uint8).reshape(1, 6, 10), np.arange(60, 88, dtype=np.uint8).reshape(1, 4, 7)]
     found = middles(images).numpy()

@@ -172,8 +172,8 @@ def deal(masses: Float64[np.ndarray, "n k"], shares: Float64[np.ndarray, " p"]) 
     Lowers sum over parts p and columns c of (shares[p] - got[p, c])^2 / shares[p], where the columns add up to 1:
     the largest groups first, each to where it lowers that most, then by single moves, and by exchanges of two groups
     where something is missing still. A column that is missing from a part costs MISSING, if it is in as many groups as
-    there are parts. After the idea of Sechidis, Tsoumakas, Vlahavas.
-    On the stratification of multi-label data. ECML 2011, section 4, for amounts and whole groups.
+    there are parts. After the idea of Sechidis, Tsoumakas, Vlahavas. On the stratification of multi-label data. ECML
+    2011, section 4, for amounts and whole groups.
     """
     total = masses.sum(0)
     rows = masses[:, total > 0] / total[total > 0]  # n k, columns add up to 1

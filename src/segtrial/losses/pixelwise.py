@@ -28,10 +28,10 @@ def cross_entropy(
     `weights` w: one factor per class, 1 if absent. `label_smoothing` s, from 0 to 1: this share of the target is
     spread evenly over the k classes (Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7).
 
-    `logit_adjustment` a, from 0 to 1: how much of the weights the answers take back. Weights make softmax(logits) tend
-    to w p, made to add up to 1, p being the probabilities: rare classes are learned sooner, and named too often. With
-    a = 1 it tends to p again. After Menon et al., Long-tail learning via logit adjustment, ICLR 2021, section 4, who
-    add logarithms of the classes' shares to the logits in the loss.
+    `logit_adjustment` a, from 0 to 1: how much of the weights, which must be above 0, the answers take back. Weights
+    make softmax(logits) tend to w p, made to add up to 1, p being the probabilities: rare classes are learned sooner,
+    and named too often. With a = 1 it tends to p again. After Menon et al., Long-tail learning via logit adjustment,
+    ICLR 2021, section 4, who add logarithms of the classes' shares to the logits in the loss.
     """
     scores = exact(logits)
     if weights is not None and logit_adjustment:
