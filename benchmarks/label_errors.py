@@ -47,6 +47,8 @@ SHARE = 0.05
 GROUNDS, THINGS = (BUILDING, ROAD, PAVEMENT, TREE), (CAR, PERSON, TREE, SIGN)
 KINDS = ("shifted", "exchanged", "missing")
 DRAWS = 2000
+PLAIN = ("loss.name=cross_entropy", "norm_statistics=running")
+"""Said here, so that the record keeps its meaning when defaults change."""
 
 
 def shifted(mask: np.ndarray) -> np.ndarray:
@@ -113,7 +115,7 @@ def trained(root: Path, words: argparse.Namespace) -> list[Path]:
     runs = []
     with console.watching() as watch:
         for fold in range(words.folds):
-            settings = [f"split.folds={words.folds}", f"split.fold={fold}", "evaluations=1", "threads=1"]
+            settings = [f"split.folds={words.folds}", f"split.fold={fold}", "evaluations=1", "threads=1", *PLAIN]
             run = api.train(
                 None, root, root.parent / f"fold{fold}", steps=words.steps, seed=words.seed, settings=settings,
                 watch=watch,

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from segtrial import models, scores, tasks
+from segtrial.optimizers import DEFAULTS
 from segtrial.presets import PRESETS
 from segtrial.recipe import Recipe
 
@@ -61,7 +62,12 @@ def pages() -> dict[Path, str]:
         "task-scores": task_scores(),
     }
     parts |= {"networks": networks(), "sheets": sheets(), "counts": counts(), "presets": presets()}
-    parts |= {"recipe-files": recipe_files(), **benchmark_tables.parts(), **results_page.parts()}
+    parts |= {
+        "optimizers": optimizer_table(),
+        "recipe-files": recipe_files(),
+        **benchmark_tables.parts(),
+        **results_page.parts(),
+    }
     parts |= recipe_tables.parts() | which_page.parts()
     filled = {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
     return filled | recipe_tables.headers() | recipe_tables.figures() | results_page.figures()
@@ -201,6 +207,14 @@ def presets() -> str:
     """Every preset with what it is."""
     rows = [f"| `{name}` | {preset.about} |" for name, preset in PRESETS.items()]
     return "\n".join(["| preset | what |", "|---|---|", *rows])
+
+
+def optimizer_table() -> str:
+    """Every optimizer with what it takes where a recipe says nothing."""
+    rows = [
+        f"| `{name}` | {each.lr:g} | {each.weight_decay:g} | {each.momentum:g} |" for name, each in DEFAULTS.items()
+    ]
+    return "\n".join(["| optimizer.name | lr | weight_decay | momentum |", "|---|---|---|---|", *rows])
 
 
 def recipe_files() -> str:

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segtrial.errors import RecipeError
+from segtrial.errors import RecipeError, install
 from segtrial.training.watch import Watch
-
-INSTALL = "pip install 'segtrial[tune]'"
 
 
 def tune(
@@ -33,7 +31,7 @@ def tune(
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
-        raise RecipeError("segtrial tune", "needs Optuna, which is not installed", INSTALL) from error
+        raise RecipeError("segtrial tune", "needs Optuna, which is not installed", install("tune")) from error
     from segtrial.reports import tuning_report
 
     told = tuning.tune(

@@ -56,7 +56,9 @@ app.add_typer(cli_data.app, name="data", short_help="List public data sets, and 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Model = Annotated[Path, typer.Argument(help="A run folder, or a model file.", show_default=False)]
+Model = Annotated[
+    Path, typer.Argument(help="A run folder, a model file, or owner/name on the hub.", show_default=False)
+]
 
 
 @app.callback()
@@ -113,7 +115,7 @@ def train(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="A folder of images and masks, or toytown.", show_default=False)
+        str | None, typer.Option(help="A folder, a data.yaml, an .npz file, or toytown.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option(help="The run folder, new or to be continued.", show_default=False)] = ...,  # type: ignore[assignment]
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.", show_default=False)] = None,

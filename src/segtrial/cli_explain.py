@@ -15,7 +15,9 @@ SKIPPED = 3
 
 
 def explain(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a model file.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A run folder, a model file, or owner/name on the hub.", show_default=False)
+    ],
     images: Annotated[
         list[str] | None,
         typer.Argument(
@@ -93,7 +95,9 @@ def explain(
 
 
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a model file.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A run folder, a model file, or owner/name on the hub.", show_default=False)
+    ],
     data: Annotated[
         str | None, typer.Option(help="Images and masks. Default: the run's own.", show_default=False)
     ] = None,

@@ -15,7 +15,9 @@ USERS = 2
 
 
 def export(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a model file.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A run folder, a model file, or owner/name on the hub.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="The file: .onnx, .xml (and .bin beside it) or .pt2.", show_default=False)],
     form: Annotated[
         str, typer.Option("--format", help="onnx (ONNX Runtime and others), openvino, or torch (torch.export).")

@@ -13,7 +13,9 @@ SKIPPED = 3
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a model file.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A run folder, a model file, or owner/name on the hub.", show_default=False)
+    ],
     images: Annotated[
         list[str],
         typer.Argument(

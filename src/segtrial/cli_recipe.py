@@ -63,7 +63,7 @@ def show(
         print(commented(found, usual), end="")
 
 
-@app.command(epilog="Example: segtrial recipe check recipes/*.yaml")
+@app.command(epilog="Example: segtrial recipe check mine.yaml")
 def check(
     sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Recipe files; presets and run folders too.")],
 ) -> None:

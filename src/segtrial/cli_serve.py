@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from segtrial.errors import RecipeError
-
-INSTALL = "pip install 'segtrial[serve]'"
+from segtrial.errors import RecipeError, install
 
 
 def serve(
@@ -65,7 +63,7 @@ def serve(
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise RecipeError("serve", f"{error.name} is not installed", f"Install the extra: {INSTALL}") from error
+        raise RecipeError("serve", f"{error.name} is not installed", install("serve")) from error
     from segtrial.serving.limits import Limits
     from segtrial.serving.server import Wish, named, serve
 

@@ -45,7 +45,8 @@ def tune(
 
     RECIPE holds `base` (a recipe's fields) and `ranges` (field: {low, high} or a list). Trials are scored on a part
     carved from train; the best recipe is then trained again and scored once on val. The same command again continues
-    a killed search, and in several shells at once it shares the trials. Exit code 3 if nothing could be chosen.
+    a killed search, and in several shells at once it shares the trials. Exit code 3 if nothing could be chosen, or a
+    run at the end failed.
     """
     from segtrial import api, console
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from segtrial.errors import DeviceError, RecipeError, listing, nearest
+from segtrial.errors import DeviceError, RecipeError, install, listing, nearest
 
 PLACE = "--on ray"
 
@@ -30,7 +30,7 @@ def connected() -> Iterator[Any]:
     try:
         import ray
     except ImportError:
-        raise DeviceError(PLACE, "Ray is not installed", "Install the extra: pip install 'segtrial[ray]'") from None
+        raise DeviceError(PLACE, "Ray is not installed", install("ray")) from None
     if ray.is_initialized():
         yield ray
         return

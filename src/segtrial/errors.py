@@ -128,6 +128,12 @@ def listing(items: Iterable[object], most: int = 20, between: str = ", ") -> str
     return between.join(names[:most]) + more
 
 
+def install(*extras: str) -> str:
+    """The fix where packages of pyproject's extras are missing."""
+    chosen = " ".join(f"--extra {name}" for name in extras)
+    return f"Install the extra: pip install 'segtrial[{','.join(extras)}]', or uv sync --inexact {chosen} in a clone"
+
+
 def several(number: int, one: str, many: str = "") -> str:
     """ "1 mask", "2 masks"; `many` where more than an s differs: several(1, "mask has", "masks have")."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"

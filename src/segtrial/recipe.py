@@ -75,7 +75,7 @@ class Recipe(Part):
     start: str | None = None
     """A model file or run folder whose weights are taken over where names and shapes agree; None: random weights."""
     data: str = "toytown"
-    """A folder, a data.yaml, or toytown."""
+    """A folder, a data.yaml, an .npz file, or toytown."""
     epochs: float | None = Field(default=None, gt=0)
     """The budget in passes over the training images; give one of epochs, steps and minutes."""
     steps: int | None = Field(default=None, ge=1)
@@ -115,7 +115,7 @@ class Recipe(Part):
     evaluations: int = Field(default=4, ge=1)
     """How often val is scored, evenly over the run; the last one is the result."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop early after this many evaluations without a better val score: miou_dataset, or the task's own headline."""
+    """Stop early after this many evaluations without a better val score (the task's main score)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

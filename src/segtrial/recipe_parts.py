@@ -20,7 +20,7 @@ class Split(Part):
     val_groups: tuple[str, ...] = ()
     """Groups of the train part that become the val part instead of the layout's own."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the groups held out where the layout has no val part."""
+    """Share of the images that val gets, by whole groups, where the layout has no val part or `method` deals anew."""
     method: Literal["layout", "groups", "random", "stratified", "time"] = "layout"
     """How train and val are dealt: as the layout says; or anew by whole groups; by single images, which is refused
     where there are groups; by whole groups so that all parts have each class in near the same share; or a stretch of
@@ -218,7 +218,8 @@ class Loss(Part):
     name: str = "cross_entropy:logit_adjustment=0.5"
     """One loss or a sum, such as `cross_entropy + 0.5*dice`, with options as in `focal:gamma=1.5`. There are
     cross_entropy, focal, ohem, boundary, dice, jaccard, tversky and lovasz. The option of the default has the answers
-    take half of `class_weights` back, so that rare classes are learned early and not named too often."""
+    take half of `class_weights` back, so that rare classes are learned early and not named too often.
+    These are of segmentation and classification; other tasks have losses and defaults of their own."""
     class_weights: Literal["none", "inverse", "inverse_sqrt", "median_frequency", "enet", "effective_number"] = (
         "inverse_sqrt"
     )

@@ -280,7 +280,10 @@ def forgotten():
 
 def test_without_the_package_the_message_says_how_to_get_it(forgotten, monkeypatch):
     monkeypatch.setitem(sys.modules, "albumentations", None)
-    with pytest.raises(RecipeError, match=r"not installed .*\. pip install segtrial\[albumentations\], or leave"):
+    with pytest.raises(
+        RecipeError,
+        match=r"not installed .*\. Install the extra: pip install 'segtrial\[albumentations\]', .*; or leave",
+    ):
         pipeline(["Blur"])
 
 

@@ -271,9 +271,14 @@ def test_wrong_wishes_are_explained_before_any_work(case, tmp_path):
 def test_a_missing_extra_is_named(monkeypatch, tmp_path):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
-    with pytest.raises(UserError, match=r'not installed: onnxruntime. pip install "segtrial\[export\]"'):
+    with pytest.raises(
+        UserError, match=r"not installed: onnxruntime. Install the extra: pip install 'segtrial\[export\]'"
+    ):
         Wish("onnx", tmp_path / "model.onnx")
-    with pytest.raises(UserError, match=r'pip install "segtrial\[export,openvino\]"'):
+    with pytest.raises(
+        UserError,
+        match=r"pip install 'segtrial\[export,openvino\]', or uv sync --inexact --extra export --extra openvino",
+    ):
         Wish("openvino", tmp_path / "model.xml")
     Wish("torch", tmp_path / "model.pt2")
 

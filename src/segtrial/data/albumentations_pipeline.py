@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from segtrial.data._arrays import through_arrays
-from segtrial.errors import RecipeError, listing, nearest
+from segtrial.errors import RecipeError, install, listing, nearest
 from segtrial.randomness import generator, key_of
 from segtrial.shapes import IGNORE
 
@@ -183,11 +183,11 @@ def _library() -> Any:
         library = import_module("albumentations")
         import_module("cv2").setNumThreads(0)  # the cores belong to the training process
     except ImportError as error:
-        fix = "pip install segtrial[albumentations], or leave augment.albumentations out"
+        fix = f"{install('albumentations')}; or leave augment.albumentations out"
         raise RecipeError(PLACE, f"Albumentations is not installed ({error})", fix) from error
     if library.__version__ != VERSION:
         found = f"Albumentations {library.__version__} is installed, and recipes mean {VERSION}"
-        raise RecipeError(PLACE, found, "pip install segtrial[albumentations]")
+        raise RecipeError(PLACE, found, install("albumentations"))
     return library
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from segtrial.errors import RunError, UnknownName, UserError, listing
+from segtrial.errors import RunError, UnknownName, UserError, install, listing
 from segtrial.files import write_atomic
 
 MOST_LOST = 0.5
@@ -23,14 +23,16 @@ class Format:
     precisions: tuple[str, ...]
     beside: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
-    extras: str = ""
+    extras: tuple[str, ...] = ()
 
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 FORMATS = {
-    "onnx": Format(".onnx", ("fp32", "int8"), (), _ONNX, "export"),
-    "openvino": Format(".xml", ("fp32", "bf16", "int8"), (".bin",), (*_ONNX, "openvino", "nncf"), "export,openvino"),
+    "onnx": Format(".onnx", ("fp32", "int8"), (), _ONNX, ("export",)),
+    "openvino": Format(
+        ".xml", ("fp32", "bf16", "int8"), (".bin",), (*_ONNX, "openvino", "nncf"), ("export", "openvino")
+    ),
     "torch": Format(".pt2", ("fp32",)),
 }
 
@@ -89,8 +91,7 @@ def _require_packages(name: str) -> None:
     kind = FORMATS[name]
     missing = [package for package in kind.packages if importlib.util.find_spec(package) is None]
     if missing:
-        fix = f'pip install "segtrial[{kind.extras}]"'
-        raise UserError(f"--format {name}", f"not installed: {listing(missing)}", fix)
+        raise UserError(f"--format {name}", f"not installed: {listing(missing)}", install(*kind.extras))
 
 
 def _require_place(out: Path) -> None:

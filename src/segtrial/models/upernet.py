@@ -3,13 +3,13 @@
 Xiao, Liu, Zhou, Jiang, Sun. Unified perceptual parsing for scene understanding. ECCV 2018.
 https://arxiv.org/abs/1807.10221
 
-Scores are made and trained at stride 4, as in the authors' code for semantic segmentation (semantic-segmentation-
-pytorch, upernet); the wrapper interpolates them. Differs from the paper: of its heads only the one for objects is here
-(scenes, parts, materials and textures need labels of their own), without its 3x3 convolution of its own, which that
-code leaves out as well; means of parts are mapped before they are enlarged, as in PSPNet, not after; the ResNet has no
-deep stem. `auxiliary=true` adds scores from the map at stride 16 for the loss alone, which the paper does not have, but
-later users of the network do. Differs from segmentation_models_pytorch (there `width` is 256) in that no layer
-normalisation comes between encoder and pyramid.
+Scores are made and trained at stride 4, as in the authors' code for semantic segmentation
+(semantic-segmentation-pytorch, upernet); the wrapper interpolates them. Differs from the paper: of its heads only the
+one for objects is here (scenes, parts, materials and textures need labels of their own), without its 3x3 convolution of
+its own, which that code leaves out as well; means of parts are mapped before they are enlarged, as in PSPNet, not
+after; the ResNet has no deep stem. `auxiliary=true` adds scores from the map at stride 16 for the loss alone, which the
+paper does not have, but later users of the network do. Differs from segmentation_models_pytorch (there `width` is 256)
+in that no layer normalisation comes between encoder and pyramid.
 """
 
 import torch

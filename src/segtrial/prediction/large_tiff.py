@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from segtrial.drawing import Pixels
-from segtrial.errors import ImageError, UserError
+from segtrial.errors import ImageError, UserError, install
 from segtrial.prediction.rasters import as_read, with_channels
 
-INSTALL = "Install the extra: pip install 'segtrial[images]'"
+INSTALL = install("images")
 BLACK_IS_ZERO, RGB, YCBCR = 1, 2, 6  # photometric interpretations
 JPEG = 7
 UPRIGHT = 1

@@ -34,7 +34,7 @@ def decisions(rows: Rows) -> Int64[np.ndarray, "n 2"]:
 
 
 _SUMMED = ", with TP, FP and FN summed over all images, each class decided by itself; ignored pixels count nowhere."
-_ABSENT = " a class that is in no truth and in no answer is left out, one that is only answered counts 0."
+_ABSENT = " A class that is in no truth and in no answer is left out, one that is only answered counts 0."
 
 TABLE = {
     "miou_dataset": Score(
