@@ -96,6 +96,15 @@ def test_a_loss_of_the_class_shares_means_that_labels_look_shuffled(run):
     assert "--one-batch" in found.message
 
 
+def test_what_looks_like_shuffled_labels_early_may_be_a_slow_start():
+    flat = np.full(LINES, SHARES_LOSS), np.full(LINES, 0.5), np.full(4, 0.17)
+    early, late = log(*flat, steps=80), log(*flat, steps=120)  # 4 epochs and 6
+    learnt = heart(0.02, learnt=True)
+    told = [fitdoctor.examine(early), fitdoctor.examine(early, one_batch=learnt), fitdoctor.examine(late)]
+    messages = [each.findings[0].message for each in told]
+    assert ["After 4 epochs it may also be a network that is slow" in each for each in messages] == [True, False, False]
+
+
 def test_the_one_batch_test_tells_labels_from_rate_and_network():
     run = log(np.full(LINES, SHARES_LOSS), np.full(LINES, 0.5), np.full(4, 0.17))
     learnt, failed = heart(0.02, learnt=True), heart(0.9, learnt=False)

@@ -18,6 +18,8 @@ FEWEST_STEPS = 50
 """Before them a flat loss says nothing: a rate in its warm-up moves no network."""
 ACCURATE = 0.1
 """Right pixels above the share of the commonest class from which on something was learnt."""
+EARLY = 5.0
+"""Epochs before which a network that is slow to begin looks like one whose labels are shuffled."""
 FAR = 10.0
 """A rate this many times off the usual one is the first suspect; within it, recipes differ by taste."""
 
@@ -131,6 +133,8 @@ def _as_shares_alone(run: Record, known: bool) -> Finding | None:
         message = f"Learning rate too high: {what}. {times}. {_lower(rate)}."
         return Finding("learning_rate_high", "problem", message, evidence)
     proof = "If `segtrial fit RUN --one-batch` says that a batch can be learnt by heart, it is the labels"
+    if (epochs := float(course.epochs[-1])) < EARLY:
+        proof = f"After {epochs:.2g} epochs it may also be a network that is slow to begin: train longer first. {proof}"
     message = (
         f"Labels look shuffled: {what}. {'One batch was learnt by heart, so it is the labels' if known else proof}: "
         "look at masks drawn over their images. Do they belong together, and does each value mean one class in all "
