@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from skimage import color
 
+from segtrial import colors
 from segtrial.colors import (
     BIN_STEP,
     ab_bins,
@@ -160,6 +161,14 @@ def test_the_bins_are_those_that_a_colour_of_a_coarse_cube_falls_into():
     assert len(found) >= 255  # the coarse cube misses the tips of a few
     assert len(ours) == len(ab_bins()) == 261
     assert ab_bins().tolist() == sorted(ab_bins().tolist())
+
+
+def test_the_bins_have_memory_also_where_networks_are_made_without():
+    """The first thing that a process does may be to load a model that tells them apart."""
+    for table in (ab_bins, colors._occupied, colors._nearest_of_cell):
+        table.cache_clear()
+    with torch.device("meta"):
+        assert ab_bins().device.type == colors._nearest_of_cell().device.type == "cpu"
 
 
 @pytest.mark.slow

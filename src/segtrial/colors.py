@@ -137,7 +137,7 @@ _REACH = 12  # the grid goes from -120 to 120, and sRGB from -108 to 98
 @cache
 def _occupied() -> Tensor:
     """Of each cell of the grid: whether a colour on the RGB cube's surface lies in it."""
-    steps = torch.arange(256, dtype=torch.float64) / 255
+    steps = torch.arange(256, dtype=torch.float64, device="cpu") / 255  # also where networks are made without memory
     plane = torch.stack(torch.meshgrid(steps, steps, indexing="ij"))
     faces = [
         torch.stack([*plane[:axis], torch.full_like(plane[0], value), *plane[axis:]])
@@ -145,7 +145,7 @@ def _occupied() -> Tensor:
         for value in (0, 1)
     ]
     a, b = _cell(rgb_to_lab(torch.stack(faces))[:, 1:]).unbind(1)
-    occupied = torch.zeros(2 * _REACH + 1, 2 * _REACH + 1, dtype=torch.bool)
+    occupied = torch.zeros(2 * _REACH + 1, 2 * _REACH + 1, dtype=torch.bool, device="cpu")
     occupied[a.flatten(), b.flatten()] = True
     return occupied
 

@@ -139,6 +139,21 @@ def test_a_thawed_encoder_learns_from_its_epoch_on_through_resume(earlier, learn
     for line in (1, 4):  # of the log: before the thaw, and after it
         interrupted(tmp_path / str(line), monkeypatch, f"append.after:{line}", *words)
         assert digests(trained(tmp_path / str(line), *words)) == digests(whole)
+    again = shutil.copytree(whole, tmp_path / "again")
+    (again / "evaluation.json").unlink()  # as if killed after the last step: it is scored once more from its state
+    assert digests(trained(again, *words)) == digests(whole)
+
+
+def test_the_best_weights_keep_the_statistics_that_they_were_scored_with(earlier, tmp_path):
+    """Also where the encoder was frozen at that time, and learns at the end."""
+    words = ("keep=best", "ema=0", "evaluations=4", "schedule.warmup=0", "schedule.name=constant")
+    encoder = (f"encoder.weights={earlier}", "encoder.freeze=all", "encoder.thaw_epoch=0.5", "encoder.lr_factor=3000")
+    run = trained(tmp_path / "run", *words, *encoder, "optimizer.lr=0.3")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    *val, kept = [line for line in lines if line["split"] == "val"]
+    best = max(val, key=lambda line: line["miou_dataset"])
+    assert best["epoch"] < 0.5, "frozen then"
+    assert {**best, "step": 0, "epoch": 0} == {**kept, "step": 0, "epoch": 0}
 
 
 def test_a_begun_run_refuses_another_file(classifier):

@@ -10,14 +10,23 @@ from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from segtrial import modelfile, training
 from segtrial.data import open_dataset
 from segtrial.data.cache import open_store
-from segtrial.recipe import Recipe
+from segtrial.recipe import Recipe, from_tree
 from segtrial.recipe_parts import Encoder, Regularise
 from segtrial.signals import StopRequest
 from segtrial.training import Silent
-from segtrial.training.normalising import LARGEST, TOGETHER, _images_wanted, batches_of, measure, middles
-from tests.training.small import learner_on_toytown
+from segtrial.training.normalising import (
+    LARGEST,
+    TOGETHER,
+    _images_wanted,
+    batches_of,
+    measure,
+    middles,
+    statistics_put_back,
+)
+from tests.training.small import DATA, learner_on_toytown
 
 NO_DROPOUT = Regularise(dropout=0.0)
 
@@ -60,6 +69,35 @@ def test_what_is_frozen_keeps_its_own():
     after = learner.kept().state_dict()
     assert all(torch.equal(after[name], before[name]) for name in names)
     assert measured == any(not torch.equal(after[name], before[name]) for name in after)
+
+
+def test_heads_for_the_loss_alone_see_no_image_and_keep_their_own():
+    learner, train = taught(model="pspnet:encoder=resnet18", keep="last")
+    before = copy.deepcopy(learner.kept().state_dict())
+    assert measure(learner, train, Silent(), StopRequest())
+    moved = {name for name, value in learner.kept().state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[1] for name in moved} == {"encoder", "pyramid", "fuse"}, moved
+
+
+def test_training_goes_on_as_if_nothing_had_been_measured():
+    learner, train = taught(model="unet:width=4,depth=2", keep="last")
+    before = copy.deepcopy(learner.network.state_dict())
+    with statistics_put_back(learner):
+        assert measure(learner, train, Silent(), StopRequest())
+        assert any(not torch.equal(value, before[name]) for name, value in learner.network.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in learner.network.state_dict().items())
+
+
+def test_how_often_val_is_scored_does_not_change_what_is_learnt(tmp_path):
+    """Its pooled branch answers a single image with running statistics while it learns."""
+    fields = {"model": "deeplabv3:encoder=resnet18", "data": DATA, "steps": 3, "keep": "last", "threads": 1}
+    phases = [{"share": 1, "batch": 1, "crop": 1.0, "scale": [1, 1]}]
+    weights = []
+    for evaluations in (1, 3):
+        wish = from_tree({**fields, "phases": phases, "evaluations": evaluations})
+        run = training.train(wish, tmp_path / str(evaluations))
+        weights.append(dict(modelfile.load(run / "model.safetensors").network.named_parameters()))
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 @pytest.mark.parametrize("model", ["unet:width=4,depth=2,batchnorm=false", "compact"])

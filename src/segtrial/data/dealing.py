@@ -7,7 +7,6 @@ no part. A test part is never touched.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -190,9 +189,6 @@ def deal(masses: Float64[np.ndarray, "n k"], shares: Float64[np.ndarray, " p"]) 
                 has[other] += sign * there[group]
         part_of[group] = part
 
-    def cost() -> float:
-        return float((np.square(left).sum(1) / shares).sum() + MISSING * (spread * (has == 0)).sum())
-
     for group in np.argsort(-np.square(rows).sum(1), kind="stable"):
         move(int(group), int(np.argmax(_gain(rows[group : group + 1], left, shares)[0])))
     for _ in range(MOST_MOVES):
@@ -204,25 +200,36 @@ def deal(masses: Float64[np.ndarray, "n k"], shares: Float64[np.ndarray, " p"]) 
         group, part = np.unravel_index(int(change.argmin()), change.shape)
         if change[group, part] < -1e-9:
             move(int(group), int(part))
-        elif not ((spread * (has == 0)).any() and _exchange(part_of, move, cost)):
+        elif pair := _exchange(part_of, there * spread, has):
+            one, other = pair
+            parts = int(part_of[one]), int(part_of[other])
+            move(one, parts[1])
+            move(other, parts[0])
+        else:
             break
     return part_of
 
 
-def _exchange(part_of: np.ndarray, move: Callable[[int, int], None], cost: Callable[[], float]) -> bool:
-    """Exchange the first two groups found whose exchange lowers the cost; whether there were any."""
-    before = cost()
-    for one, other in combinations(range(len(part_of)), 2):
-        parts = int(part_of[one]), int(part_of[other])
-        if parts[0] == parts[1]:
-            continue
-        move(one, parts[1])
-        move(other, parts[0])
-        if cost() < before - 1e-9:
-            return True
-        move(one, parts[0])
-        move(other, parts[1])
-    return False
+def _exchange(
+    part_of: Int[np.ndarray, " n"], there: Float64[np.ndarray, "n k"], has: Float64[np.ndarray, "p k"]
+) -> tuple[int, int] | None:
+    """The two groups whose exchange mends most of what is missing from parts; None if none mends anything.
+
+    Tried are those of which one has what the other's part lacks: where no single move helps they are few, since each is
+    the last one of its part that has something.
+    """
+    wanted = there.any(0)
+    best, found = 0, None
+    for part, column in np.argwhere(wanted & (has == 0)):
+        others = np.flatnonzero(part_of == part)
+        for one in np.flatnonzero((there[:, column] > 0) & (part_of != part)):
+            gains = there[one] - there[others]  # of the part; the other one loses as much
+            theirs = has[part_of[one]]
+            lost = (wanted & (has[part] == 0)).sum() + (wanted & (theirs == 0)).sum()
+            left = (wanted & (has[part] + gains == 0)).sum(1) + (wanted & (theirs - gains == 0)).sum(1)
+            if len(others) and (mended := int(lost - left.min())) > best:
+                best, found = mended, (int(one), int(others[left.argmin()]))
+    return found
 
 
 def _gain(

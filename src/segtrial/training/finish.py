@@ -16,7 +16,7 @@ from segtrial.prediction import answer
 from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.loop import counted, summary_of
+from segtrial.training.loop import counted, counted_as_is, summary_of
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
 
@@ -38,8 +38,8 @@ def finish(
     result = counted(learner, stores, watch, stop, "evaluating", extras=True)
     headline = learner.task.summary(result.counts)[learner.task.headline]
     if learner.recipe.keep == "best" and not progress.improved(headline) and best:
-        network.load_state_dict(best)
-        result = counted(learner, stores, watch, stop, "evaluating", extras=True)
+        network.load_state_dict(best)  # with the statistics that it was scored with
+        result = counted_as_is(learner, stores, watch, stop, "evaluating", extras=True)
     if folder is None:
         return
     scores = summary_of(learner, result)  # of the weights that are kept

@@ -122,11 +122,19 @@ class Learner:
     def _set_modes(self) -> None:
         """What learns in train mode, what is frozen in eval mode; what is thawed at this step learns from it on."""
         self.network.train()
-        if self._frozen.names and thaws(self.recipe, self.plan, self.steps_done):
+        self._thaw_for(self.steps_done)
+        self._frozen.hold()
+
+    def catch_up(self) -> None:
+        """After a saved state was read: what the last step had thawed is thawed."""
+        if self.steps_done:
+            self._thaw_for(self.steps_done - 1)
+
+    def _thaw_for(self, step: int) -> None:
+        if self._frozen.names and thaws(self.recipe, self.plan, step):
             self._frozen = self._frozen.thawed()
             del self._forward  # DistributedDataParallel sums the gradients of what learnt when it was made
             self._forward = self._over_ranks()
-        self._frozen.hold()
 
     def _over_ranks(self) -> nn.Module:
         outputs = _AllOutputs(self.network)

@@ -24,7 +24,7 @@ from segtrial.training import state
 from segtrial.training.first_weights import take_over
 from segtrial.training.folder import RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.normalising import measure
+from segtrial.training.normalising import measure, statistics_put_back
 from segtrial.training.planning import make_batches
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
@@ -53,14 +53,15 @@ def run_steps(
         # Validation, for the curves, for early stopping and for keep=best; a state saved before it repeats it.
         if progress.evaluated < learner.steps_done and learner.steps_done in plan.evaluate_at:
             try:
-                scores = validate(learner, stores, watch, stop)
+                with statistics_put_back(learner):
+                    scores = validate(learner, stores, watch, stop)
+                    headline = scores[learner.task.headline]
+                    if recipe.keep == "best" and progress.improved(headline):
+                        best = state.copy_of(learner.kept())
             except Interrupted:
                 journal.save(progress, best)
                 raise
             journal.val_line(scores)
-            headline = scores[learner.task.headline]
-            if recipe.keep == "best" and progress.improved(headline):
-                best = state.copy_of(learner.kept())
             progress = progress.after_evaluation(learner.steps_done, headline, recipe.patience)
             progress = replace(progress, log_bytes=journal.log_bytes())
             learner.hear(progress.scores)
@@ -122,13 +123,23 @@ def counted(
     *,
     extras: bool = False,
 ) -> Counts:
-    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number.
-
-    Batch normalisation is measured first, if the recipe says so: training on does not depend on what it answers with.
-    """
-    network = learner.kept()
+    """Batch normalisation measured first, if the recipe says so; then as `counted_as_is`."""
     if learner.recipe.norm_statistics == "measured":
         measure(learner, stores["train"], watch, stop)
+    return counted_as_is(learner, stores, watch, stop, what, extras=extras)
+
+
+def counted_as_is(
+    learner: Learner,
+    stores: Mapping[str, Store],
+    watch: Watch,
+    stop: StopRequest,
+    what: str,
+    *,
+    extras: bool = False,
+) -> Counts:
+    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number."""
+    network = learner.kept()
     ranks.share_buffers(network)
     result = evaluate(
         network,
@@ -160,6 +171,7 @@ def _continue(learner: Learner, folder: RunFolder | None, watch: Watch) -> tuple
         folder.log_timing({"event": "start", "step": learner.steps_done})
     if ranks.world() > 1:
         progress, best = state.share(learner, progress, best)
+    learner.catch_up()
     if not learner.steps_done and (taken := take_over(learner)):
         watch.note(taken)
     if learner.steps_done:

@@ -6,7 +6,8 @@ more, by the kept weights, as the mean over batches (Wu and Johnson, Rethinking 
 and 5.2). What is frozen keeps its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def measure(learner: Learner, train: Store, watch: Watch, stop: StopRequest) -> 
     if not batches:
         return False
     modes = {module: module.training for module in network.modules()}
-    momenta = [layer.momentum for layer in layers]
+    momenta, before = [layer.momentum for layer in layers], _statistics(layers)
     network.eval()
     for layer in layers:
         layer.train()
@@ -56,11 +57,37 @@ def measure(learner: Learner, train: Store, watch: Watch, stop: StopRequest) -> 
                 network(images.to(learner.device, memory_format=torch.channels_last))
                 watch.bar(number + 1, len(batches), "measuring batch normalisation")
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer, momentum, old in zip(layers, momenta, before, strict=True):
             layer.momentum = momentum
+            if not layer.num_batches_tracked:  # heads for the loss alone see no image here
+                _put(layer, old)
         for module, training in modes.items():
             module.training = training
     return True
+
+
+@contextmanager
+def statistics_put_back(learner: Learner) -> Iterator[None]:
+    """Whatever is measured inside, training goes on as if nothing had been: how often val is scored changes nothing.
+
+    Where a running mean of the weights answers, training never meets what is measured, and nothing is done.
+    """
+    layers = learning_norms(learner) if learner.kept() is learner.network else []
+    before = _statistics(layers)
+    try:
+        yield
+    finally:
+        for layer, old in zip(layers, before, strict=True):
+            _put(layer, old)
+
+
+def _statistics(layers: Sequence[_BatchNorm]) -> list[list[Tensor]]:
+    return [[value.clone() for value in layer.buffers()] for layer in layers]
+
+
+def _put(layer: _BatchNorm, values: Sequence[Tensor]) -> None:
+    for buffer, value in zip(layer.buffers(), values, strict=True):
+        buffer.copy_(value)
 
 
 def learning_norms(learner: Learner) -> list[_BatchNorm]:

@@ -17,7 +17,7 @@ from segtrial.data.augment import Augmentation
 from segtrial.data.batches import Batches
 from segtrial.data.cache import Store
 from segtrial.data.sample import Dataset, Sample
-from segtrial.errors import RecipeError, SplitError
+from segtrial.errors import DataError, RecipeError, SplitError
 from segtrial.files import sha256
 from segtrial.models._whole import Sees, seen
 from segtrial.randomness import generator
@@ -53,6 +53,9 @@ def make_plan(
     train, task = stores["train"], tasks.make(recipe.task, dataset.classes)
     whole = task.content == "classes"
     measured = image_statistics(train, len(dataset.classes), task.sees, whole=whole)
+    if task.content == "masks" and not sum(measured.pixels):
+        found = f"no pixel of the {min(len(train), SAMPLES_MEASURED):,} masks looked at counts: all are ignored"
+        raise DataError(f"{recipe.data}, train", found, "Correct the masks, or `classes` and `ignore` of data.yaml")
     channels = len(measured.mean)
     model = model_summary(recipe.model, task.outputs, channels)
     encoder = encoder_weights(recipe, channels)
