@@ -120,9 +120,10 @@ def _found(told: Json | None) -> tuple[str, str, str]:
     """Data, time and score in three cells."""
     if told is None:
         return "", "", NOT_RUN
+    took = duration(told["seconds"])
     if "failed" in told:
-        return _data(told), duration(told["seconds"]), f"did not end: {plain(told['failed'])}"
-    return _data(told), duration(told["seconds"]), _result(told)
+        return _data(told), took, f"did not end: {plain(told['failed'])}"
+    return _data(told), f"{took}, {told['steps']:,} steps" if "steps" in told else took, _result(told)
 
 
 def _data(told: Json) -> str:
@@ -194,8 +195,9 @@ def _tuned(told: Json | None) -> str:
 
 
 def _fit(told: Mapping[str, Json]) -> str:
-    """What the fit doctor reads in the curves of each run."""
-    rows = [(_link(name), " ".join(plain(each["message"]) for each in run["fit"])) for name, run in told.items()]
+    """What the fit doctor reads in the curves of each run; not which classes the data lack or the network misses."""
+    found = {name: [each for each in run["fit"] if not each["code"].startswith("class_")] for name, run in told.items()}
+    rows = [(_link(name), " ".join(plain(each["message"]) for each in findings)) for name, findings in found.items()]
     said = [(name, text or "nothing stands out") for name, text in rows]
     return markdown(("recipe", "its curves say"), said) if said else f"{NOT_RUN.capitalize()}."
 

@@ -33,7 +33,7 @@ def told(**more: Any) -> dict[str, Any]:
         "per_class": rows,
         "train": [line],
         "val": [{**line, "loss": 2.5}],
-        "fit": [{"code": "gap", "message": "It overfits."}],
+        "fit": [{"code": "class_not_in_val", "message": "No car."}, {"code": "gap", "message": "It overfits."}],
         "n_images": 1234,
         **more,
     }
