@@ -68,7 +68,7 @@ def _panel(told: Json, inks: Mapping[str, str], left: float, title: str, lines: 
     high, low = min(max(known), most), min(0.0, *known)
     steps = max(step for points in shown for step, _ in points)
     axes = Axes(left, 230, steps, low, low + 1.06 * ((high - low) or 1))
-    clip = f"<clipPath id='at{left:.0f}'>{_rect(left - 2, TOP, 234, HEIGHT + 2, INK)}</clipPath>"
+    clip = f"<clipPath id='at{left:.0f}'>{_rect(left - 3, TOP, 236, HEIGHT + 2, INK)}</clipPath>"
     parts = [_text(left, TOP - 14, title, INK, bold=True), *_grid(axes), clip, f"<g clip-path='url(#at{left:.0f})'>"]
     for name, part, dash, seeds in drawn:
         if part == lines[0][0]:  # of a second part the mean alone
@@ -172,6 +172,10 @@ def _ink_of(verdict: str) -> str:
 
 
 def _path(axes: Axes, points: Sequence[tuple[float, float]], ink: str, width: float, alpha: float, dash: str) -> str:
+    """A line through the points; a dot, where there is one alone."""
+    if len(points) == 1:
+        x, y = axes.x(points[0][0]), axes.y(points[0][1])
+        return f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{1.2 * width:.1f}' fill='{ink}' fill-opacity='{alpha}'/>"
     places = " ".join(f"{axes.x(step):.1f},{axes.y(value):.1f}" for step, value in points)
     dashes = f" stroke-dasharray='{dash}'" if dash else ""
     style = f"fill='none' stroke='{ink}' stroke-width='{width}' stroke-opacity='{alpha}' stroke-linejoin='round'"

@@ -185,9 +185,9 @@ def logged() -> dict[str, Any]:
 def test_a_figure_of_curves_has_each_seed_and_their_mean():
     """The mean ends where one of them does: the second has no number there."""
     svg = ElementTree.fromstring(trial_figures.curves(logged(), ["a", "b"]))
-    lines = [line.get("points", "") for line in svg.iter(f"{SVG}polyline")]
-    assert len(lines) == 2 * (2 + 1) + 2 * (2 + 1 + 1)  # scores; losses of train with those of val as their mean
-    assert sorted({len(line.split()) for line in lines}) == [1, 2]
+    lines, dots = ([*svg.iter(f"{SVG}{kind}")] for kind in ("polyline", "circle"))
+    assert len(lines) + len(dots) == 2 * (2 + 1) + 2 * (2 + 1 + 1)  # scores; losses of train, of val their mean
+    assert [len(line.get("points", "").split()) for line in lines] == [2] * 2 * 2  # the first seed's scores and losses
     texts = [text.text for text in svg.iter(f"{SVG}text")]
     assert {"a 0.200", "b 0.200"} <= set(texts)
     assert not any("other" in (text or "") for text in texts)
