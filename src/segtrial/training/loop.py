@@ -123,7 +123,7 @@ def counted(
     *,
     extras: bool = False,
 ) -> Counts:
-    """Batch normalisation measured first, if the recipe says so; then as `counted_as_is`."""
+    """What `counted_as_is` returns, after batch normalisation was measured if the recipe says so."""
     if learner.recipe.norm_statistics == "measured":
         measure(learner, stores["train"], watch, stop)
     return counted_as_is(learner, stores, watch, stop, what, extras=extras)
