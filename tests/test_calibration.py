@@ -43,18 +43,18 @@ def test_the_error_is_that_of_torchmetrics_and_of_a_loop_over_bins(seed, bins):
 
 
 def test_four_pixels_by_hand():
-    # two classes; the first is .75 sure of twice, .6 once, and one pixel is ignored
-    odds = torch.tensor([3.0, 3.0, 1.5, 99.0]).log()
+    # two classes; the first is .75 sure of twice, .625 once (neither between two bins), and one pixel is ignored
+    odds = torch.tensor([3.0, 3.0, 5 / 3, 99.0]).log()
     logits = torch.stack([odds, torch.zeros(4)])[None, :, None]
     target = torch.tensor([[[0, 1, 0, IGNORE]]], dtype=torch.uint8)
     counts = calibration_counts(logits, target, 10)
-    assert counts[0, 0].tolist() == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0]
-    assert counts[0, 1].tolist() == [0, 0, 0, 0, 0, 1, 0, 1, 0, 0]
-    np.testing.assert_allclose(counts[0, 2, [5, 7]] * UNIT, [0.6, 1.5], atol=1e-6)
-    assert error(logits, target, 10) == pytest.approx((0.4 + 0.5) / 3, abs=1e-6)
+    assert counts[0, 0].tolist() == [0, 0, 0, 0, 0, 0, 1, 2, 0, 0]
+    assert counts[0, 1].tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    np.testing.assert_allclose(counts[0, 2, [6, 7]] * UNIT, [0.625, 1.5], atol=1e-6)
+    assert error(logits, target, 10) == pytest.approx((0.375 + 0.5) / 3, abs=1e-6)
     share, sure = reliability(counts.numpy().sum(0))
-    np.testing.assert_allclose(share[[5, 7]], [1, 0.5])
-    np.testing.assert_allclose(sure[[5, 7]], [0.6, 0.75], atol=1e-6)
+    np.testing.assert_allclose(share[[6, 7]], [1, 0.5])
+    np.testing.assert_allclose(sure[[6, 7]], [0.625, 0.75], atol=1e-6)
     assert np.isnan(share).sum() == np.isnan(sure).sum() == 8
 
 

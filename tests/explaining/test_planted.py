@@ -118,7 +118,7 @@ def test_nothing_outside_the_receptive_field_matters(y, x, seed):
         (found,) = occlusion(network, TASK, image, [Target(1, region, "one pixel")], Patch(1, 1))
     field = np.zeros(SIZE, bool)
     field[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = True
-    assert not found.map[~field].any()
+    assert np.abs(found.map[~field]).max() < 1e-6, "the last bits of a score depend on what is in its batch"
     assert found.map[field].all()
 
 
