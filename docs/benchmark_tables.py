@@ -42,6 +42,7 @@ def parts() -> dict[str, str]:
         "serving": serving(),
         "temperature": temperature(),
         "huge-image": huge_image(),
+        "newcomer": newcomer(),
     }
 
 
@@ -207,6 +208,14 @@ def temperature() -> str:
         lines.append(f"| {which} | {half['temperature']:.3f} | {' | '.join(changes)} |")
     how = f"`{told['network']}`, {told['images']} images in {told['blocks']} blocks."
     return "\n".join([*lines, "", how])
+
+
+def newcomer() -> str:
+    """What `benchmarks/newcomer.py` left in results/: seconds of each step from a fresh clone on, long ones alone."""
+    told = json.loads((ROOT / "results" / "newcomer.json").read_text())
+    rows = [f"| `{step['command']}` | {step['seconds']:.0f} |" for step in told["steps"] if step["seconds"] >= 1]
+    head = ["| command | seconds |", "|---|---|"]
+    return "\n".join([*head, *rows, f"| everything | {told['seconds']:.0f} |"])
 
 
 def huge_image() -> str:
