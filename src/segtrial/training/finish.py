@@ -16,7 +16,7 @@ from segtrial.prediction import answer
 from segtrial.signals import StopRequest
 from segtrial.training.folder import LAST_WRITTEN, RunFolder
 from segtrial.training.learner import Learner
-from segtrial.training.loop import counted, counted_as_is, summary_of
+from segtrial.training.loop import counted, summary_of
 from segtrial.training.state import Progress
 from segtrial.training.watch import Watch
 
@@ -39,7 +39,7 @@ def finish(
     headline = learner.task.summary(result.counts)[learner.task.headline]
     if learner.recipe.keep == "best" and not progress.improved(headline) and best:
         network.load_state_dict(best)  # with the statistics that it was scored with
-        result = counted_as_is(learner, stores, watch, stop, "evaluating", extras=True)
+        result = counted(learner, stores, watch, stop, "evaluating", extras=True, as_is=True)
     if folder is None:
         return
     scores = summary_of(learner, result)  # of the weights that are kept

@@ -122,24 +122,15 @@ def counted(
     what: str,
     *,
     extras: bool = False,
+    as_is: bool = False,
 ) -> Counts:
-    """What `counted_as_is` returns, after batch normalisation was measured if the recipe says so."""
-    if learner.recipe.norm_statistics == "measured":
-        measure(learner, stores["train"], watch, stop)
-    return counted_as_is(learner, stores, watch, stop, what, extras=extras)
+    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number.
 
-
-def counted_as_is(
-    learner: Learner,
-    stores: Mapping[str, Store],
-    watch: Watch,
-    stop: StopRequest,
-    what: str,
-    *,
-    extras: bool = False,
-) -> Counts:
-    """The rows of the kept weights on the val part, perhaps with extras; RunError if their loss is no number."""
+    Batch normalisation is measured first, if the recipe says so and the weights are not to be scored `as_is`.
+    """
     network = learner.kept()
+    if learner.recipe.norm_statistics == "measured" and not as_is:
+        measure(learner, stores["train"], watch, stop)
     ranks.share_buffers(network)
     result = evaluate(
         network,
