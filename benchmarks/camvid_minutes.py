@@ -11,7 +11,8 @@
 They take turns: ours with seed 0, the peer with seed 0, ours with seed 1, ... Each is a process of its own on all
 cores; nothing else should run. The clock of both starts with the first step and leaves out the score at the end, which
 is mIoU over all pixels of the part. With `--part` a sequence is held out instead of CamVid's own val part: by it
-defaults may be chosen. What the file has already is not run again; runs of ours stay in runs/camvid-minutes.
+defaults may be chosen. What the file has already, on whatever CPU, is not run again; runs of ours stay in
+runs/camvid-minutes.
 """
 
 import argparse
@@ -59,10 +60,11 @@ def main() -> None:
         return
     told = json.loads(options.out.read_text()) if options.out.exists() else {"schema": 1, "runs": []}
     told["machine"] = hardware.describe()
+    cpu = {"cpu": told["machine"]["cpu"]}
     for key in turns(options):
         if any(key.items() <= run.items() for run in told["runs"]):
             continue
-        told["runs"].append(key | (ours if key["who"] == "ours" else peer)(options.data, key))
+        told["runs"].append(key | cpu | (ours if key["who"] == "ours" else peer)(options.data, key))
         write_json(options.out, told)
         shown = told["runs"][-1]
         print(f"{key}: {shown['steps']} steps in {shown['seconds']:.0f} s, {shown['miou_dataset']:.4f}", flush=True)

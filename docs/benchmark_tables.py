@@ -2,32 +2,16 @@
 
 import json
 import re
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
-
-
-class Contestant(NamedTuple):
-    """What takes part in `benchmarks/camvid_minutes.py`: what it is called, and which network it is."""
-
-    name: str
-    spec: str
-
-
-CONTESTANTS = {
-    "ours": Contestant("`compact`, the defaults", "compact"),
-    "peer": Contestant("U-Net on ResNet-34 of segmentation_models_pytorch, a plain loop", "unet:encoder=resnet34"),
-}
 
 
 def parts() -> dict[str, str]:
     """Name -> table of each generated part that shows what a benchmark left."""
     return {
-        "proof": camvid_minutes(8),
-        "camvid-minutes": camvid_minutes(),
         "overfit": overfit(),
         "coverage": coverage(),
         "false-verdicts": false_verdicts(),
@@ -44,31 +28,6 @@ def parts() -> dict[str, str]:
         "huge-image": huge_image(),
         "newcomer": newcomer(),
     }
-
-
-def camvid_minutes(minutes: float | None = None) -> str:
-    """What `benchmarks/camvid_minutes.py` left in results/, of all budgets or of one: ours, and a peer's plain loop."""
-    head = "| network | minutes | scored on | seconds | steps | images seen | `miou_dataset` |\n" + "|---" * 7 + "|"
-    path = ROOT / "results" / "camvid_minutes.json"
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    rows: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
-    for run in sorted(runs, key=lambda run: (run["who"], run["part"] != "its own", run["minutes"])):
-        if minutes in (None, run["minutes"]):
-            rows.setdefault((run["who"], run["part"], run["minutes"]), []).append(run)
-    return "\n".join([head, *(_camvid_row(*key, runs) for key, runs in rows.items())])
-
-
-def _camvid_row(who: str, part: str, minutes: float, runs: Sequence[Mapping[str, Any]]) -> str:
-    values = [run["miou_dataset"] for run in runs]
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    score = f"{statistics.mean(values):.3f}{spread} (n = {len(values)})"
-    seconds, steps, images = (_range([round(run[key]) for run in runs]) for key in ("seconds", "steps", "images"))
-    place = "CamVid's val part" if part == "its own" else f"{part}, held out"
-    return f"| {CONTESTANTS[who].name} | {minutes:g} | {place} | {seconds} | {steps} | {images} | {score} |"
-
-
-def _range(numbers: Sequence[int]) -> str:
-    return " to ".join(dict.fromkeys((f"{min(numbers):,}", f"{max(numbers):,}")))
 
 
 def overfit() -> str:

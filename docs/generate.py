@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import benchmark_tables
+import minutes_page
 import recipe_tables
 import results_page
 import which_page
@@ -68,9 +69,10 @@ def pages() -> dict[Path, str]:
         **benchmark_tables.parts(),
         **results_page.parts(),
     }
-    parts |= recipe_tables.parts() | which_page.parts()
+    parts |= minutes_page.parts() | recipe_tables.parts() | which_page.parts()
     filled = {page: _filled(page, parts) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
-    return filled | recipe_tables.headers() | recipe_tables.figures() | results_page.figures()
+    figures = minutes_page.figures() | recipe_tables.figures() | results_page.figures()
+    return filled | recipe_tables.headers() | figures
 
 
 def tree(listed: Callable[[str], Iterator[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Curves of runs and intervals of pairs in, SVG text out: the figures of docs/results.md.
+"""Curves of runs, intervals of pairs and scores by minutes in, SVG text out: the figures of docs/results.md.
 
 Written out by hand, so that the same numbers give the same bytes whatever is installed. Colours are those of the pages
 of reports; the ground is white, for pages of any colour.
@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -169,6 +170,36 @@ def verdict_of(pair: Json) -> str:
 
 def _ink_of(verdict: str) -> str:
     return {"better": COLORS[2], "worse": COLORS[1], "equivalent": COLORS[0]}.get(verdict, MUTED)
+
+
+def minutes(lines: Mapping[str, Sequence[tuple[float, float]]], score: str) -> str:
+    """The score against minutes, doubling: a dot for each run, of each line the means joined.
+
+    `lines` is name -> (minutes, score) of each run.
+    """
+    points = [point for runs in lines.values() for point in runs]
+    ends = [math.log2(min(time for time, _ in points)), math.log2(max(time for time, _ in points))]
+    axes = Axes(48, 380, ends[1] - ends[0] + 0.6, 0, 1.1 * max(value for _, value in points))
+    inks = {name: COLORS[number % len(COLORS)] for number, name in enumerate(lines)}
+    parts = [_text(axes.left, TOP - 14, f"{score} after minutes of two cores", INK, bold=True)]
+    for tick in _ticks(0, axes.high, 5):
+        parts.append(_line(axes.left, axes.y(tick), axes.left + axes.width, axes.y(tick), GRID))
+        parts.append(_text(axes.left - 6, axes.y(tick) + 4, f"{tick:g}", MUTED, anchor="end"))
+
+    def place(time: float) -> float:
+        return math.log2(time) - ends[0] + 0.3
+
+    for time in sorted({time for time, _ in points}):
+        parts.append(_text(axes.x(place(time)), TOP + HEIGHT + 17, f"{time:g}", MUTED, anchor="middle"))
+    parts.append(_text(axes.left + axes.width, TOP + HEIGHT + 30, "minutes", MUTED, anchor="end"))
+    means = {}
+    for name, runs in lines.items():
+        times = sorted({time for time, _ in runs})
+        joined = [(place(time), fmean(value for other, value in runs if other == time)) for time in times]
+        parts += [_path(axes, [(place(time), value)], inks[name], 2.4, 0.5, "") for time, value in runs]
+        parts += [_path(axes, joined, inks[name], 2.4, 1, "")] if len(joined) > 1 else []
+        means[name] = joined[-1][1]
+    return _svg(TOP + HEIGHT + 34, f"{score} against minutes", [*parts, *_labels(axes, means, inks)])
 
 
 def _path(axes: Axes, points: Sequence[tuple[float, float]], ink: str, width: float, alpha: float, dash: str) -> str:

@@ -1,12 +1,11 @@
 """results in, the generated parts of docs/which-network.md out: which network did best, at what cost, how surely."""
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark_tables import CONTESTANTS
+from minutes_page import CONTESTANTS, OWN, PROOF, read
 from results_page import NOT_RUN, ROOT, TURNED, count_of, markdown, read_trials
 
 from segtrial.reports.comparison_tables import ordered, signed
@@ -35,13 +34,11 @@ def parts(root: Path = ROOT) -> dict[str, str]:
 
 def read_minutes(root: Path = ROOT) -> dict[tuple[str, str], list[Json]]:
     """(who, what was held out) -> its runs of 8 minutes on two cores (`benchmarks/camvid_minutes.py`)."""
-    found: dict[tuple[str, str], list[Json]] = {}
-    path = root / "results" / "camvid_minutes.json"
-    for run in json.loads(path.read_bytes())["runs"] if path.exists() else []:
-        part = OFFICIAL if run["part"] == "its own" else f"the sequence {run['part']}"
-        if run["minutes"] == 8:
-            found.setdefault((run["who"], part), []).append(run)
-    return dict(sorted(found.items()))
+    return {
+        (told.who, OFFICIAL if told.part == OWN else f"the sequence {told.part}"): runs
+        for told, runs in read(root).items()
+        if told.minutes == PROOF
+    }
 
 
 def _answers(trials: Mapping[str, Json], minutes: Mapping[tuple[str, str], Sequence[Json]]) -> str:

@@ -135,6 +135,31 @@ def test_check_is_silent_about_nothing(tmp_path, capsys):
     assert cli.main(["recipe", "check", paths[0], "thorough"]) == 0
 
 
+def test_files_of_comparisons_and_searches_are_checked_as_such(tmp_path, capsys):
+    """Each with its variants, ranges and budgets, and where the fault is."""
+    texts = {
+        "pair": "variants: {a: {}, b: {model: unet}}\nbudgets: {small: {seeds: 2, base: {steps: 4}}}\n",
+        "hunt": "base: {model: segnet}\nranges: {model: [segnet, unet]}\n",
+        "network": "variants: {a: {}, b: {model: unett}}\n",
+        "budget": "variants: {a: {}, b: {}}\nbudgets: {small: {base: {step: 4}}}\n",
+        "key": "variants: {a: {}, b: {}}\nseed: 3\n",
+        "range": "base: {}\nranges: {optimizer.lrr: [0.1, 0.2]}\n",
+    }
+    paths = {name: tmp_path / f"{name}.yaml" for name in texts}
+    for name, text in texts.items():
+        paths[name].write_text(text)
+    assert cli.main(["recipe", "check", *map(str, paths.values())]) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [f"{paths['pair']}: ok", f"{paths['hunt']}: ok"]
+    network, budget, key, ranges, count = said.err.splitlines()
+    assert network.startswith(f"{paths['network']}: ")
+    assert "Did you mean 'unet'" in network
+    assert budget.startswith(f"{paths['budget']}, budget small: variant a: unknown key 'step'")
+    assert key.startswith(f"{paths['key']}: unknown key 'seed'")
+    assert "'optimizer.lr'" in ranges
+    assert "4 of 6 are wrong" in count
+
+
 # The schema: that it is one, that it lets through what we let through, and that it stops what we stop.
 
 

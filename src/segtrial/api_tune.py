@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from segtrial.errors import RecipeError, install
+from segtrial.recipe import Recipe
 from segtrial.training.watch import Watch
 
 
@@ -26,12 +28,7 @@ def tune(
     database; none: study.db in `out`. Without `final` the held-out part stays closed. Writes best.yaml, tuning.json and
     tuning.html. Raises UserError and Interrupted as `train` does; runs that failed are in the result.
     """
-    try:
-        from segtrial import tuning
-    except ModuleNotFoundError as error:
-        if error.name != "optuna":
-            raise
-        raise RecipeError("segtrial tune", "needs Optuna, which is not installed", install("tune")) from error
+    tuning = _package()
     from segtrial.reports import tuning_report
 
     told = tuning.tune(
@@ -39,3 +36,22 @@ def tune(
     )
     tuning_report.write(Path(out))
     return told
+
+
+def searched(recipe: str | Path | Mapping[str, Any], budget: str | None = None) -> Recipe:
+    """The base of what `tune` is asked for. Raises UserError if that is wrong, or a range of it; tries nothing."""
+    _package()
+    from segtrial.tuning.rule import asked
+    from segtrial.tuning.wish import read_wish
+
+    return asked(*read_wish(recipe, budget))[0]
+
+
+def _package() -> ModuleType:
+    try:
+        from segtrial import tuning
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise RecipeError("segtrial tune", "needs Optuna, which is not installed", install("tune")) from error
+    return tuning

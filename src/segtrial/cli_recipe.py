@@ -69,17 +69,16 @@ def check(
 ) -> None:
     """Say whether recipes are right, down to the options of their networks and losses. Nothing is trained.
 
-    A file's budgets are checked too. Every wrong one is named with what is wrong and the fix; then the exit code is 2.
+    Files of `segtrial compare` and `segtrial tune` are checked as such, and a file's budgets too. Every wrong one is
+    named with what is wrong and the fix; then the exit code is 2.
     """
-    from segtrial import api, recipe
+    from segtrial import api
 
     faults = 0
     for source in sources:
         try:
-            tree = recipe.tree_of(source)
-            api.check(recipe.from_tree(tree, source))
-            for budget in tree.get("budgets", ()):
-                api.check(recipe.from_tree(recipe.budgeted(tree, budget, source), f"{source}, budget {budget}"))
+            for one in _asked(source):
+                api.check(one)
             print(f"{source}: ok")
         except UserError as error:
             faults += 1
@@ -87,6 +86,22 @@ def check(
     if faults:
         found = f"{faults} of {len(sources)} {'is' if faults == 1 else 'are'} wrong"
         raise RecipeError("segtrial recipe check", found, "Correct what is said above")
+
+
+def _asked(source: str) -> Iterator[Any]:
+    """Every recipe that a file asks for: its own, those of a comparison's variants or a search's base; by budget."""
+    from segtrial import api_tune, recipe
+    from segtrial.comparison.request import read_request, recipes_of
+
+    tree = recipe.tree_of(source)
+    for budget in (None, *tree.get("budgets", ())):
+        place = source if budget is None else f"{source}, budget {budget}"
+        if "variants" in tree:
+            yield from recipes_of(read_request(source, budget)[0], place).values()
+        elif {"base", "ranges"} & set(tree):
+            yield api_tune.searched(source, budget)
+        else:
+            yield recipe.from_tree(recipe.budgeted(tree, budget, place), place)
 
 
 @app.command(epilog="Example: segtrial recipe schema > recipe.schema.json")

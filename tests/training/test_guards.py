@@ -25,14 +25,15 @@ def test_more_ranks_than_a_batch_has_images_are_refused_before_anything_is_writt
     assert not (tmp_path / "run").exists()
 
 
-def test_masks_in_which_nothing_counts_are_refused_before_training(tiny_data, own_cache, tmp_path, capsys):
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_masks_in_which_nothing_counts_are_refused_before_training(part, tiny_data, own_cache, tmp_path, capsys):
     data = shutil.copytree(tiny_data, tmp_path / "data")
-    for mask in (data / "train/masks").iterdir():
+    for mask in (data / part / "masks").iterdir():
         with Image.open(mask) as picture:
             size = picture.size
         Image.new("L", size, 255).save(mask)
     assert cli.main(tiny.words(data, tmp_path / "run")) == 2
-    assert "data, train: no pixel of the " in (said := capsys.readouterr().err)
+    assert f"data, {part}: no pixel of the " in (said := capsys.readouterr().err)
     assert "masks looked at counts: all are ignored. Correct the masks" in said
     assert not (tmp_path / "run" / "plan.json").exists()
 

@@ -53,9 +53,9 @@ def make_plan(
     train, task = stores["train"], tasks.make(recipe.task, dataset.classes)
     whole = task.content == "classes"
     measured = image_statistics(train, len(dataset.classes), task.sees, whole=whole)
-    if task.content == "masks" and not sum(measured.pixels):
-        found = f"no pixel of the {min(len(train), SAMPLES_MEASURED):,} masks looked at counts: all are ignored"
-        raise DataError(f"{recipe.data}, train", found, "Correct the masks, or `classes` and `ignore` of data.yaml")
+    if task.content == "masks":
+        for part in ("train", "val"):
+            _require_counted(stores[part], f"{recipe.data}, {part}")
     channels = len(measured.mean)
     model = model_summary(recipe.model, task.outputs, channels)
     encoder = encoder_weights(recipe, channels)
@@ -179,6 +179,12 @@ def image_statistics(store: Store, num_classes: int, sees: Sees = "image", *, wh
     around = np.full_like(around, pixels.sum()) if whole else around
     std = np.sqrt(np.maximum(squares / values - mean**2, 1e-4))  # a constant channel is left at scale 1/100
     return ImageStatistics(_rounded(mean), _rounded(std), tuple(pixels.tolist()), tuple(around.tolist()))
+
+
+def _require_counted(store: Store, place: str) -> None:
+    if not any((sample.target != IGNORE).any() for sample in _measured(store)):
+        found = f"no pixel of the {min(len(store), SAMPLES_MEASURED):,} masks looked at counts: all are ignored"
+        raise DataError(place, found, "Correct the masks, or `classes` and `ignore` of data.yaml")
 
 
 def mean_color(store: Store) -> tuple[float, float]:
