@@ -95,9 +95,12 @@ def _stem(report: str, name: str) -> str:
 
 
 def _drawn(stem: str, variants: Sequence[str], told: Json) -> dict[str, str]:
-    """File name -> SVG: the curves of some variants of a trial, where they were kept, and their pairs' intervals."""
+    """File name -> SVG: the curves of some variants of a trial, where they were kept, and their pairs' intervals.
+
+    There are no curves of more variants than colours.
+    """
     found = {}
-    if "curves" in told:
+    if "curves" in told and len(told["variants"]) <= len(trial_figures.COLORS):
         found[f"{stem}-curves.svg"] = trial_figures.curves(told["curves"], variants)
     if shown := _pairs_of(told, variants):
         found[f"{stem}-pairs.svg"] = trial_figures.pairs(told, shown)

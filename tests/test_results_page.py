@@ -195,6 +195,19 @@ def test_a_figure_of_curves_has_each_seed_and_their_mean():
     assert low - high == trial_figures.HEIGHT
 
 
+def test_no_two_variants_of_a_figure_have_one_colour():
+    told = {**logged(), "variants": dict.fromkeys(map(str, range(17)), logged()["variants"]["a"])}
+    for count in (3, 16):
+        some = {"curves": {**told, "variants": dict(list(told["variants"].items())[:count])}}
+        some |= {"variants": [{"name": str(number)} for number in range(count)], "pairs": []}
+        drawn = results_page._drawn("x", [str(number) for number in range(count)], some)
+        for text in drawn.values():
+            labels = [each for each in ElementTree.fromstring(text).iter(f"{SVG}text") if " " in (each.text or "")]
+            inks = [label.get("fill") for label in labels if (label.text or "")[0].isdigit()]
+            assert len(set(inks)) == count == len(inks) / 2  # in both panels
+        assert bool(drawn) == (count == 3)
+
+
 def test_a_figure_of_pairs_has_a_row_for_each():
     told = trial("better", "a & b", "b")
     told["pairs"][0]["interval_new_scenes"] = {"low": 0.0, "high": 0.2, "over": "seeds and blocks"}
