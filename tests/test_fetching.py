@@ -97,11 +97,13 @@ def test_a_slow_server_is_waited_for(site, tmp_path):
 
 
 def test_a_silent_server_is_asked_again_and_then_given_up(site, tmp_path, monkeypatch):
+    """On a busy machine a first piece may come in time: it is counted from there."""
     monkeypatch.setattr(fetching, "SILENCE", 0.1)
     site.pages[PATH].pause = 0.4
     with pytest.raises(DataNotFound, match=r"cannot be fetched \(.*timed out"):
         get(remote(site), tmp_path)
-    assert len(site.asked) == fetching.FRUITLESS
+    starts = [start for _, start, _ in site.asked]
+    assert starts.count(starts[-1]) == fetching.FRUITLESS
 
 
 def test_a_busy_server_is_asked_again(site, tmp_path):
