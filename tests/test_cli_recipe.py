@@ -144,6 +144,7 @@ def test_files_of_comparisons_and_searches_are_checked_as_such(tmp_path, capsys)
         "budget": "variants: {a: {}, b: {}}\nbudgets: {small: {base: {step: 4}}}\n",
         "key": "variants: {a: {}, b: {}}\nseed: 3\n",
         "range": "base: {}\nranges: {optimizer.lrr: [0.1, 0.2]}\n",
+        "trial": "base: {}\nranges: {model: [segnet, unet]}\nbudgets: {small: {base: {step: 4}}}\n",
     }
     paths = {name: tmp_path / f"{name}.yaml" for name in texts}
     for name, text in texts.items():
@@ -151,13 +152,15 @@ def test_files_of_comparisons_and_searches_are_checked_as_such(tmp_path, capsys)
     assert cli.main(["recipe", "check", *map(str, paths.values())]) == 2
     said = capsys.readouterr()
     assert said.out.splitlines() == [f"{paths['pair']}: ok", f"{paths['hunt']}: ok"]
-    network, budget, key, ranges, count = said.err.splitlines()
+    network, budget, key, ranges, trial, count = said.err.splitlines()
     assert network.startswith(f"{paths['network']}: ")
     assert "Did you mean 'unet'" in network
     assert budget.startswith(f"{paths['budget']}, budget small: variant a: unknown key 'step'")
     assert key.startswith(f"{paths['key']}: unknown key 'seed'")
     assert "'optimizer.lr'" in ranges
-    assert "4 of 6 are wrong" in count
+    assert trial.startswith(f"{paths['trial']}")
+    assert "unknown key 'step'" in trial
+    assert "5 of 7 are wrong" in count
 
 
 # The schema: that it is one, that it lets through what we let through, and that it stops what we stop.

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import minutes_page
 import pytest
+import which_page
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -43,6 +44,16 @@ def test_a_row_has_the_seeds_of_one_setting_and_one_cpu(root):
     assert rows[0][3:6] == ["60", "1,000 to 1,002", "10"]
     assert "| 16 |" not in told["proof"]
     assert len(told["proof"].splitlines()) == 2 + 4
+
+
+def test_the_other_page_has_the_cpu_with_most_runs(root):
+    found = which_page.read_minutes(root)
+    assert [run["miou_dataset"] for run in found["ours", which_page.OFFICIAL]] == [0.7, 0.8]
+    assert list(found) == [
+        ("ours", which_page.OFFICIAL),
+        ("ours", "the sequence 0006R0"),
+        ("peer", which_page.OFFICIAL),
+    ]
 
 
 def test_the_figure_has_a_dot_for_each_run_and_joins_means(root):
